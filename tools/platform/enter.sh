@@ -14,7 +14,7 @@ fail() {
 	exit 1
 }
 
-[ "$(readlink /proc/self/ns/mnt)" != "$(readlink /proc/$PPID/ns/mnt)" ] || [ "$(readlink /proc/1/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ] ||
+[ "$(readlink /proc/self/ns/mnt)" != "$(readlink /proc/1/ns/mnt)" ] ||
 	fail "refusing to mount in the host's own namespace; enter through ./dev"
 
 # tracefs and the bpf filesystem first: a recursive bind takes along what is there by then
@@ -59,7 +59,10 @@ if [ "$uid" != 0 ]; then
 fi
 
 # env is first in COMMAND: its settings, then ours, then the rest
-[ "$1" = env ] && [ "$2" = -i ] || fail "the command must start with env -i"
+if [ "$1" != env ] || [ "$2" != -i ]; then
+	fail "the command must start with env -i"
+fi
 shift 2
+# shellcheck disable=SC2016 # the inner shell's dollars
 exec chroot --userspec="$uid:$gid" "$root" /usr/bin/env -i HOME="$home" USER="$user" \
 	/bin/bash -c 'cd "$0" && exec /usr/bin/env "$@"' "$project" "$@"

@@ -9,7 +9,7 @@ root=$1
 hash=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 suite=trixie
-packages=$(sed 's/[[:space:]]*#.*//; /^[[:space:]]*$/d' "$here/packages.txt" | tr -s '[:space:]' ' ')
+packages=$(sed 's/[[:space:]]*#.*//; /^[[:space:]]*$/d' "$here/packages.txt" | tr '\n' ',')
 
 # What this host had to tell its own apt to reach an archive (a proxy, a clock that is off), the new one needs too.
 apt_options=()
@@ -20,14 +20,15 @@ done < <(apt-config dump 2> /dev/null |
 
 if command -v mmdebstrap > /dev/null; then
 	args=(--mode=root --variant=minbase --format=directory)
-	args+=("--include=$(echo $packages | tr " " ",")")
-	for line in "${apt_options[@]}"; do
-		args+=("--aptopt=$line")
-	done
+	args+=("--include=${packages%,}")
+	args+=("${apt_options[@]/#/--aptopt=}")
 	args+=("--essential-hook=copy-in '$here/setup.sh' /tmp")
-	args+=("--essential-hook=chroot \"\$1\" bash /tmp/setup.sh before")
-	args+=("--customize-hook=chroot \"\$1\" bash /tmp/setup.sh after $hash")
-	args+=("--customize-hook=rm -f \"\$1/tmp/setup.sh\"")
+	# shellcheck disable=SC2016 # mmdebstrap's own shell fills in the root
+	args+=(
+		'--essential-hook=chroot "$1" bash /tmp/setup.sh before'
+		'--customize-hook=chroot "$1" bash /tmp/setup.sh after '"$hash"
+		'--customize-hook=rm -f "$1/tmp/setup.sh"'
+	)
 	exec mmdebstrap "${args[@]}" "$suite" "$root"
 fi
 
@@ -39,6 +40,6 @@ rm -f "$root/etc/resolv.conf"
 cat /etc/resolv.conf > "$root/etc/resolv.conf"
 chroot "$root" apt-get update
 # shellcheck disable=SC2086 # a list of names
-DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y --no-install-recommends $packages
+DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y --no-install-recommends ${packages//,/ }
 chroot "$root" bash /tmp/setup.sh after "$hash"
 rm -f "$root/tmp/setup.sh"

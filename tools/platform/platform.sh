@@ -5,10 +5,16 @@
 # Needs $project (absolute) and $cache; offers platform_run COMMAND..., which does not return.
 # shellcheck shell=bash
 
+project=${project:?}
+cache=${cache:?}
 platform_dir=$project/tools/platform
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
-die() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; exit 1; }
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then arrow=$'\033[1m==>\033[0m'; else arrow='==>'; fi
+say() { printf '%s %s\n' "$arrow" "$*" >&2; }
+die() {
+	say "$@"
+	exit 1
+}
 
 # timed "what" command...: say it, run it, say how long it took and how it ended
 timed() {
@@ -21,7 +27,7 @@ timed() {
 }
 
 took() {
-	local ms=$(((${EPOCHREALTIME//[.,]/} - ${2//[.,]/}) / 1000)) end=done
+	local ms=$(((${EPOCHREALTIME//[.,]/} - ${2//[.,]/}) / 1000)) end="done"
 
 	[ "$3" = 0 ] || end="FAILED (exit code $3)"
 	say "$(printf '%s: %s, %d.%01d s' "$1" "$end" $((ms / 1000)) $((ms % 1000 / 100)))"
@@ -35,6 +41,13 @@ platform_hash() {
 		cat "$platform_dir/setup.sh" "$platform_dir/make_root.sh"
 		uname -m
 	} | sha256sum | cut -c1-16
+}
+
+# logged file command...: all it says goes there
+logged() {
+	local log=$1
+	shift
+	"$@" > "$log" 2>&1 < /dev/null
 }
 
 # as_root command...: directly, or through sudo
@@ -102,6 +115,7 @@ native_missing() {
 native_install() {
 	# A server that comes with a package must not start on somebody's machine because of us, nor
 	# at its next boot; what was there before is left alone.
+	# shellcheck disable=SC2016 # the inner shell's dollars
 	as_root env DEBIAN_FRONTEND=noninteractive bash -euc '
 		made=""
 		undo() { [ -z "$made" ] || rm -f $made; }
@@ -168,8 +182,8 @@ root_make() {
 		' "$cache/host-packages.log" || { tail -20 "$cache/host-packages.log" >&2; return 1; }
 	fi
 	as_root rm -rf --one-file-system "$root".tmp.*
-	make() { as_root bash "$platform_dir/make_root.sh" "$tmp" "$hash" > "$log" 2>&1 < /dev/null; }
-	timed "making a Debian 13 root with $(packages | wc -l) packages (a minute or two, once)" make || rc=$?
+	timed "making a Debian 13 root with $(packages | wc -l) packages (a minute or two, once)" \
+		logged "$log" as_root bash "$platform_dir/make_root.sh" "$tmp" "$hash" || rc=$?
 	if [ "$rc" != 0 ]; then
 		tail -30 "$log" >&2
 		say "the whole log: $log"
@@ -179,18 +193,19 @@ root_make() {
 	as_root mv -T "$tmp" "$root"
 }
 
-# Roots nobody entered for a week go, the two youngest stay; never one that is in use, and never across a mount.
+# Roots that nobody entered for a week go; never one that is in use, and never across a mount. The (empty) lock
+# files stay: removing one under somebody who waits for it would let two in.
 root_prune() {
-	local keep=$1 lock root
-	for lock in $(find "$cache" -maxdepth 1 -name 'root-*.lock' -printf '%T@ %p\n' | sort -rn | tail -n +3 | cut -d' ' -f2); do
+	local lock root
+	find "$cache" -maxdepth 1 -name 'root-*.lock' -mtime +7 | while IFS= read -r lock; do
 		root=${lock%.lock}
-		[ "$root" != "$keep" ] && [ -n "$(find "$lock" -mtime +7)" ] || continue
-		! grep -qF " $root/" /proc/self/mountinfo || continue
+		compgen -G "$root*" | grep -qvxF "$lock" || continue
+		! grep -qF " $root" /proc/self/mountinfo || continue
 		(
 			flock -xn 8 || exit 0
 			say "removing the unused root $root"
-			as_root rm -rf --one-file-system "$root" "$root".tmp.* "$root.log" "$lock"
-		) 8> "$lock"
+			as_root rm -rf --one-file-system "$root" "$root".tmp.* "$root.log"
+		) 8< "$lock"
 	done
 }
 
@@ -210,7 +225,7 @@ root_run() {
 		fi
 		if [ ! -e "$root/etc/opscase-platform" ]; then
 			root_make "$root" "$hash" || die "Debian 13 could not be brought to this machine; see above."
-			root_prune "$root"
+			root_prune
 		fi
 		flock -s 9
 	done
@@ -244,17 +259,20 @@ container_run() {
 	shift
 	image=opscase-platform:$(platform_hash)
 	if ! $engine image inspect "$image" > /dev/null 2>&1; then
-		timed "building the image $image with $engine" $engine build -t "$image" --build-arg "HASH=$(platform_hash)" \
+		timed "building the image $image with $engine" "$engine" build -t "$image" --build-arg "HASH=$(platform_hash)" \
 			-f "$project/Containerfile" "$project" || exit 1
 	fi
 	mkdir -p "$cache/shared/ccache" "$cache/shared/npm"
 	[ ! -t 0 ] || [ ! -t 1 ] || tty=(-t)
 	[ ! -d "$project/../shared" ] || mounts+=(-v "$(realpath "$project/../shared"):$(dirname "$project")/shared:ro")
 	platform_env /var/cache/opscase
-	exec $engine run --rm -i "${tty[@]}" --init --privileged --network host \
+	exec "$engine" run --rm -i "${tty[@]}" --init --privileged --network host \
 		-v "$project:$project" -v "$cache/shared:/var/cache/opscase" "${mounts[@]}" -w "$project" "$image" \
 		env -i "${inside_env[@]}" HOME=/root USER=root OPSCASE_PLATFORM=container "$@"
 }
+
+# OPSCASE_WAY=native|root|container takes only that one
+way() { [ "${OPSCASE_WAY:-$1}" = "$1" ]; }
 
 # platform_run command...: runs it inside the platform, in the project's folder; does not return
 platform_run() {
@@ -265,11 +283,11 @@ platform_run() {
 		exec "$@"
 	fi
 	mkdir -p "$cache"
-	if native_fits; then
+	if way native && native_fits; then
 		native_run "$@"
-	elif root_fits; then
+	elif way root && root_fits; then
 		root_run "$@"
-	elif engine=$(container_engine); then
+	elif way container && engine=$(container_engine); then
 		container_run "$engine" "$@"
 	fi
 	die "opscase needs Debian 13. This is $(os_field PRETTY_NAME): run ./dev as root or as a user with sudo (a Debian 13 root is then made beside the host), or install podman or docker."
