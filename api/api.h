@@ -1,0 +1,81 @@
+/* api.h - REST: requests in, envelopes out. Starts and stops the HTTP service.
+ *
+ * The API decides nothing: reads come from store/, a case changes through orchestrator/transition only,
+ * commands are asked for through it as well, and what other rooms know comes through the hooks below,
+ * which apps/ fills in. Every hook may be called from several threads at once. */
+#pragma once
+#include <stdbool.h>
+#include "base/err.h"
+#include "base/waker.h"
+#include "domain/operation.h"
+#include "wire/json/json.h"
+#include "wire/pg/pg.h"
+
+struct waiters;
+
+/* The body of POST /adapter/exec as a whole plan, linted. */
+struct api_revision {
+	long long tenant_id;
+	const char *tenant;
+	const char *case_id;
+	const char *actor;
+	const json_t *current;	/* the plan that was approved */
+	const json_t *body;	/* {"adapter","script","params","steps",...} */
+	const json_t *proposed;	/* the API's own reading of the body as a plan; see api/revision.h */
+};
+
+struct api_ready {
+	const char *name;	/* "nats", "migrations" */
+	/* True when ready. Puts a word for people into `word` either way. */
+	bool (*check)(void *ctx, char *word, size_t size);
+	void *ctx;
+};
+
+struct api_deps {
+	struct pg_pool *api_pool;	/* as opscase_api: reads, under row-level security */
+	struct pg_pool *worker_pool;	/* as opscase_worker: transition(), tokens, writes with outbox rows */
+	struct waiters *waiters_ref;
+	struct waker *relay_wake_ref;	/* poked after a commit of ours that wrote outbox rows; or NULL */
+	const struct operation_list *operations_ref;	/* or NULL */
+	const char *version;		/* "0.1.0" */
+
+	/* OC_OK with the plan to propose (it may be the same as `current`: no revision), or OC_INVALID with
+	 * ret_errors [{"pointer","text"}]. NULL: `proposed` is taken as it is and the planner lints it. */
+	enum oc_err (*lint_revision)(void *ctx, const struct api_revision *rev, json_t **ret_plan,
+				     json_t **ret_errors, struct oc_fail *reterr);
+	/* May this principal answer this decision? OC_FORBIDDEN with a sentence that says how. NULL: the roles
+	 * that the decision names. Early help for people: the gatekeeper alone counts. */
+	enum oc_err (*may_approve)(void *ctx, long long tenant_id, const char *decision_id, const char *principal,
+				   const char *role, struct oc_fail *reterr);
+	/* POST /v1/metrics, OTLP/HTTP JSON. ret_answer: the body of the 200, or NULL for {}. */
+	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant, const char *content_type,
+				    const char *body, size_t len, json_t **ret_answer, struct oc_fail *reterr);
+	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
+	json_t *(*runbooks)(void *ctx);
+	void *ctx;			/* of the four above */
+
+	const struct api_ready *ready;	/* ends with a NULL name; PostgreSQL is asked by the API itself */
+};
+
+struct api_config {
+	const char *address;		/* NULL: 127.0.0.1 */
+	unsigned port;			/* 0: any */
+	const char *tls_cert, *tls_key;	/* PEM text */
+	bool plain_anywhere;		/* TLS ends in front of us */
+	unsigned handler_threads;	/* 0: 64 */
+	unsigned per_address;		/* connections; 0: the server's default */
+	unsigned head_ms, body_ms;	/* 0: the server's defaults */
+	int default_wait_s;		/* 0: 30 */
+};
+
+struct api;
+/* deps is copied; what it points at must outlive the API. */
+MUST_CHECK enum oc_err api_start(const struct api_config *config, const struct api_deps *deps, struct api **ret,
+				 struct oc_fail *reterr);
+unsigned api_port(const struct api *api);
+void api_stop(struct api *api);	/* waiters end first, running requests end, then the sockets close */
+
+/* The OpenAPI 3.1 document, printed from the routes table; yours. */
+char *api_openapi_text(const char *version);
+/* What a revoked or changed token needs at once in this process: forget every cached one. */
+void api_forget_tokens(struct api *api);
