@@ -1,0 +1,18 @@
+# Writes a table {name, text} of the given files: struct embedded_file NAME[], ended by a NULL name.
+# The name is the path below the source root, or of a generated file its base name.
+string(REPLACE "|" ";" files "${FILES}")
+set(body "")
+foreach(f ${files})
+	file(RELATIVE_PATH rel ${ROOT} ${f})
+	if(rel MATCHES "^\\.\\.")
+		get_filename_component(rel ${f} NAME)
+	endif()
+	file(READ ${f} hex HEX)
+	string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+	string(MD5 id ${rel})
+	string(APPEND decls "static const unsigned char f_${id}[] = {${bytes}0x00};\n")
+	string(APPEND body "\t{ \"${rel}\", (const char *)f_${id}, sizeof(f_${id}) - 1 },\n")
+endforeach()
+get_filename_component(hname ${OUT_H} NAME)
+file(WRITE ${OUT_H} "#pragma once\n#include <stddef.h>\n#ifndef OC_EMBEDDED_FILE\n#define OC_EMBEDDED_FILE\nstruct embedded_file { const char *name; const char *text; size_t len; };\n#endif\nextern const struct embedded_file ${NAME}[];\n")
+file(WRITE ${OUT_C} "#include \"${hname}\"\n${decls}const struct embedded_file ${NAME}[] = {\n${body}\t{ NULL, NULL, 0 },\n};\n")

@@ -1,0 +1,20 @@
+/* yaml.h - YAML files that people write, as JSON values that remember their lines.
+ *
+ * One document per file; anchors and aliases are refused (a policy must read as it is written, and a
+ * nest of aliases is a bomb), so are duplicate keys and tags other than the core ones. Plain scalars
+ * follow the JSON schema of YAML 1.2: true/false/null/~, decimal numbers; everything else is text
+ * ("yes", "no" and "on" stay text). */
+#pragma once
+#include "wire/json/json.h"
+
+struct yaml_doc;
+
+/* `name` is used in messages ("policies/a.yaml:12: ..."). OC_BAD_REQUEST with that position. */
+MUST_CHECK enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err yaml_read_file(const char *path, struct yaml_doc **ret, struct oc_fail *reterr);
+void yaml_free(struct yaml_doc *doc);
+DEFINE_AUTO(yaml, struct yaml_doc *, yaml_free);
+
+json_t *yaml_value(const struct yaml_doc *doc);				/* lent */
+int yaml_line(const struct yaml_doc *doc, const char *pointer);		/* 0 if not known */
+const char *yaml_name(const struct yaml_doc *doc);
