@@ -16,7 +16,8 @@
 static inline int answer(struct opscase_reply *reply, enum opscase_outcome outcome, json_t *take_body)
 {
 	char *text = take_body ? json_dumps(take_body, JSON_COMPACT) : NULL;
-	int r = reply->send(reply, outcome, text ? text : "{\"error\":\"the adapter could not put its answer into JSON\"}");
+	int r = reply->send(reply, outcome,
+			    text ? text : "{\"error\":\"the adapter could not put its answer into JSON\"}");
 
 	free(text);
 	json_decref(take_body);
@@ -36,11 +37,16 @@ static inline json_t *answer_text(const char *text, size_t len, size_t max)
 		return NULL;
 	for (size_t i = 0; i < len;) {
 		unsigned char c = (unsigned char)text[i];
-		size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+		size_t n = c < 0x80                ? 1
+			   : c >= 0xc2 && c < 0xe0 ? 2
+			   : c >= 0xe0 && c < 0xf0 ? 3
+			   : c >= 0xf0 && c < 0xf5 ? 4
+						   : 0;
 
 		for (size_t k = 0; k < n && i + k < len; k++)
 			copy[i + k] = text[i + k];
-		if (n == 0 || i + n > len || (n == 1 && c == 0) || (n > 1 && !(value = json_stringn(text + i, n)))) {
+		if (n == 0 || i + n > len || (n == 1 && c == 0) ||
+		    (n > 1 && !(value = json_stringn(text + i, n)))) {
 			copy[i++] = '?';
 			continue;
 		}
@@ -54,8 +60,9 @@ static inline json_t *answer_text(const char *text, size_t len, size_t max)
 }
 
 /* {"error": sentence} */
-__attribute__((format(printf, 3, 4))) static inline int
-answer_error(struct opscase_reply *reply, enum opscase_outcome outcome, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static inline int answer_error(struct opscase_reply *reply,
+								     enum opscase_outcome outcome,
+								     const char *format, ...)
 {
 	char sentence[2048];
 	va_list args;
@@ -68,7 +75,8 @@ answer_error(struct opscase_reply *reply, enum opscase_outcome outcome, const ch
 		n = 0;
 	return answer(reply, outcome,
 		      json_pack("{s:o}", "error",
-				answer_text(sentence, (size_t)n < sizeof sentence ? (size_t)n : sizeof sentence - 1,
+				answer_text(sentence,
+					    (size_t)n < sizeof sentence ? (size_t)n : sizeof sentence - 1,
 					    sizeof sentence)));
 }
 
