@@ -24,9 +24,11 @@ for dir in proc sys dev tmp; do
 	mount --rbind "/$dir" "$root/$dir"
 done
 mount --bind "$shared_cache" "$root/var/cache/opscase"
-mount --bind /etc/resolv.conf "$root/etc/resolv.conf"
-mount --bind /etc/hosts "$root/etc/hosts"
-[ -z "$bundle" ] || mount --bind "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"
+# the host's names and certificates, to look at
+for file in /etc/resolv.conf /etc/hosts; do
+	[ ! -e "$file" ] || mount --bind -o ro "$file" "$root$file"
+done
+[ -z "$bundle" ] || mount --bind -o ro "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"
 
 # bind_here DIR [ro]: the same absolute path inside as outside
 bind_here() {

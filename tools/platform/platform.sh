@@ -149,7 +149,11 @@ native_run() {
 	if [ -n "$missing" ]; then
 		can_be_root || die "These packages are missing, and neither root nor sudo is at hand to install them: ${missing//$'\n'/ }"
 		# shellcheck disable=SC2086 # a list of names
-		timed "installing $(wc -l <<< "$missing") Debian packages" native_install $missing || exit 1
+		timed "installing $(wc -l <<< "$missing") Debian packages" \
+			logged "$cache/apt.log" native_install $missing || {
+			tail -30 "$cache/apt.log" >&2
+			die "the whole log: $cache/apt.log"
+		}
 	fi
 	if [ "$(id -u)" = 0 ] && ! id opscase > /dev/null 2>&1; then
 		say "adding the unprivileged user opscase (PostgreSQL refuses to run as root)"
@@ -165,21 +169,28 @@ native_run() {
 
 root_fits() {
 	can_be_root || return 1
-	command -v unshare > /dev/null && command -v chroot > /dev/null && command -v flock > /dev/null || return 1
-	command -v mmdebstrap > /dev/null || command -v debootstrap > /dev/null || command -v apt-get > /dev/null
+	command -v chroot > /dev/null && command -v flock > /dev/null || return 1
+	as_root unshare --mount --propagation private true 2> /dev/null || return 1 # a container without the right to mount
+	has_root_makers || command -v apt-get > /dev/null
+}
+
+has_root_makers() {
+	command -v mount > /dev/null && { command -v mmdebstrap || command -v debootstrap; } > /dev/null
 }
 
 root_make() {
 	local root=$1 hash=$2 log=$1.log tmp=$1.tmp.$$ rc=0
 
-	if ! command -v mmdebstrap > /dev/null && ! command -v debootstrap > /dev/null; then
-		# shellcheck disable=SC2016
-		timed "installing mmdebstrap on this host" as_root env DEBIAN_FRONTEND=noninteractive bash -c '
-			try() { apt-get install -q -y --no-install-recommends "$@"; }
-			exec > "$0" 2>&1 < /dev/null
-			try mmdebstrap debian-archive-keyring || { apt-get update -q &&
-			{ try mmdebstrap debian-archive-keyring || try debootstrap debian-archive-keyring; }; }
-		' "$cache/host-packages.log" || { tail -20 "$cache/host-packages.log" >&2; return 1; }
+	if ! has_root_makers; then
+		# shellcheck disable=SC2016 # the inner shell's dollars
+		timed "installing mmdebstrap on this host" logged "$cache/host.log" \
+			as_root env DEBIAN_FRONTEND=noninteractive bash -c '
+				try() { apt-get install -q -y --no-install-recommends mount debian-archive-keyring "$@"; }
+				try mmdebstrap || { apt-get update -q && { try mmdebstrap || try debootstrap; }; }
+			' || {
+			tail -20 "$cache/host.log" >&2
+			return 1
+		}
 	fi
 	as_root rm -rf --one-file-system "$root".tmp.*
 	timed "making a Debian 13 root with $(packages | wc -l) packages (a minute or two, once)" \
@@ -217,12 +228,12 @@ root_run() {
 
 	# Whoever is inside holds the lock shared, through the descriptor that it inherits; who makes or removes a root holds it alone.
 	exec 9>> "$root.lock"
-	flock -s 9
+	flock -sn 9 || {
+		say "another ./dev is making the root; waiting for it"
+		flock -s 9
+	}
 	while [ ! -e "$root/etc/opscase-platform" ]; do
-		if ! flock -xn 9; then
-			say "another ./dev is making the root; waiting for it"
-			flock -x 9
-		fi
+		flock -x 9
 		if [ ! -e "$root/etc/opscase-platform" ]; then
 			root_make "$root" "$hash" || die "Debian 13 could not be brought to this machine; see above."
 			root_prune
