@@ -16,26 +16,27 @@ extern "C" {
 struct json_schema;
 
 struct schema_finding {
-	char pointer[256];	/* where in the document, RFC 6901 */
-	char keyword[64];	/* "required", "enum", ... */
+	char pointer[256]; /* where in the document, RFC 6901 */
+	char keyword[64];  /* "required", "enum", ... */
 	char text[512];
 };
 
 #define SCHEMA_FINDINGS_MAX 16
 struct schema_findings {
-	size_t count;		/* may be more than are kept */
+	size_t count; /* may be more than are kept */
 	struct schema_finding item[SCHEMA_FINDINGS_MAX];
 };
 
 #define SCHEMA_STRING_MAX ((size_t)64 << 10)
 
 /* OC_INVALID when the schema itself is wrong. External $refs are refused, never fetched. */
-MUST_CHECK enum oc_err json_schema_compile(const char *schema_text, struct json_schema **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err json_schema_compile(const char *schema_text, struct json_schema **ret,
+					   struct oc_fail *reterr);
 /* The same with documents at hand: `lookup` answers the text of the schema with that URI, or NULL to
  * refuse it. For contracts that refer to each other; nothing is fetched here either. */
 typedef const char *json_schema_lookup_fn(void *ctx, const char *uri);
-MUST_CHECK enum oc_err json_schema_compile_with(const char *schema_text, json_schema_lookup_fn *lookup, void *ctx,
-						struct json_schema **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err json_schema_compile_with(const char *schema_text, json_schema_lookup_fn *lookup,
+						void *ctx, struct json_schema **ret, struct oc_fail *reterr);
 void json_schema_free(struct json_schema *schema);
 DEFINE_AUTO(json_schema, struct json_schema *, json_schema_free);
 

@@ -25,7 +25,10 @@ struct reader {
 	struct oc_fail *reterr;
 };
 
-static void event_done(yaml_event_t *e) { yaml_event_delete(e); }
+static void event_done(yaml_event_t *e)
+{
+	yaml_event_delete(e);
+}
 
 static enum oc_err refuse(struct reader *r, const yaml_mark_t *mark, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static enum oc_err refuse(struct reader *r, const yaml_mark_t *mark, const char *fmt, ...)
@@ -36,15 +39,17 @@ static enum oc_err refuse(struct reader *r, const yaml_mark_t *mark, const char 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return oc_fail_field(r->reterr, OC_BAD_REQUEST, text_str(&r->at), "%s:%zu: %s", r->name, mark->line + 1, text);
+	return oc_fail_field(r->reterr, OC_BAD_REQUEST, text_str(&r->at), "%s:%zu: %s", r->name,
+			     mark->line + 1, text);
 }
 
 static enum oc_err next(struct reader *r, yaml_event_t *ev)
 {
 	if (yaml_parser_parse(&r->parser, ev))
 		return OC_OK;
-	return refuse(r, &r->parser.problem_mark, "%s%s%s", r->parser.problem ? r->parser.problem : "not YAML",
-		      r->parser.context ? " " : "", r->parser.context ? r->parser.context : "");
+	return refuse(r, &r->parser.problem_mark, "%s%s%s",
+		      r->parser.problem ? r->parser.problem : "not YAML", r->parser.context ? " " : "",
+		      r->parser.context ? r->parser.context : "");
 }
 
 /* Appends "/key" escaped as RFC 6901 says; returns the length to cut back to. */
@@ -71,7 +76,10 @@ static void go_out(struct reader *r, size_t was)
 		r->at.s[was] = '\0';
 }
 
-static bool is_digits(const char *s) { return *s && strspn(s, "0123456789") == strlen(s); }
+static bool is_digits(const char *s)
+{
+	return *s && strspn(s, "0123456789") == strlen(s);
+}
 
 /* -?(0|[1-9][0-9]*) of the YAML 1.2 JSON schema, so "007" and "1_000" stay text. */
 static bool is_integer(const char *s)
@@ -117,7 +125,8 @@ static enum oc_err scalar(struct reader *r, const yaml_event_t *ev, json_t **ret
 	json_t *v = NULL;
 
 	if (tag && !str_eq(tag, YAML_STR_TAG))
-		return refuse(r, &ev->start_mark, "the tag '%.100s' is not taken; quote the text or drop the tag", tag);
+		return refuse(r, &ev->start_mark,
+			      "the tag '%.100s' is not taken; quote the text or drop the tag", tag);
 	if (!str_utf8_ok(s, len))
 		return refuse(r, &ev->start_mark, "the text is not UTF-8, or has a NUL in it");
 	if (tag || !plain) {
@@ -202,7 +211,8 @@ static enum oc_err mapping(struct reader *r, unsigned depth, json_t **ret)
 			return refuse(r, &key.start_mark, "a key must be a plain text");
 		name = (const char *)key.data.scalar.value;
 		if (key.data.scalar.tag && !str_eq((const char *)key.data.scalar.tag, YAML_STR_TAG))
-			return refuse(r, &key.start_mark, "the tag '%.100s' is not taken", (const char *)key.data.scalar.tag);
+			return refuse(r, &key.start_mark, "the tag '%.100s' is not taken",
+				      (const char *)key.data.scalar.tag);
 		if (!str_utf8_ok(name, key.data.scalar.length))
 			return refuse(r, &key.start_mark, "the key is not UTF-8, or has a NUL in it");
 		if (str_eq(name, "<<") && key.data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
@@ -211,7 +221,8 @@ static enum oc_err mapping(struct reader *r, unsigned depth, json_t **ret)
 			return refuse(r, &key.start_mark, "the key '%.100s' stands here twice", name);
 		was = go_in(r, name);
 		/* where the key stands, since that is where one looks; value() keeps it */
-		json_object_set_new(r->lines, text_str(&r->at), json_integer((json_int_t)key.start_mark.line + 1));
+		json_object_set_new(r->lines, text_str(&r->at),
+				    json_integer((json_int_t)key.start_mark.line + 1));
 		err = next(r, &ev);
 		if (err != OC_OK)
 			return err;
@@ -250,12 +261,14 @@ static enum oc_err value(struct reader *r, const yaml_event_t *ev, unsigned dept
 	if (tag && !str_eq((const char *)tag, want))
 		return refuse(r, &ev->start_mark, "the tag '%.100s' is not taken", (const char *)tag);
 	if (!json_object_get(r->lines, text_str(&r->at)))
-		json_object_set_new(r->lines, text_str(&r->at), json_integer((json_int_t)ev->start_mark.line + 1));
+		json_object_set_new(r->lines, text_str(&r->at),
+				    json_integer((json_int_t)ev->start_mark.line + 1));
 	if (ev->type == YAML_SCALAR_EVENT)
 		return scalar(r, ev, ret);
 	if (depth >= YAML_DEPTH_MAX)
 		return refuse(r, &ev->start_mark, "nested deeper than %d levels", YAML_DEPTH_MAX);
-	return ev->type == YAML_SEQUENCE_START_EVENT ? sequence(r, depth + 1, ret) : mapping(r, depth + 1, ret);
+	return ev->type == YAML_SEQUENCE_START_EVENT ? sequence(r, depth + 1, ret)
+						     : mapping(r, depth + 1, ret);
 }
 
 static enum oc_err document(struct reader *r, json_t **ret)
@@ -276,7 +289,8 @@ static enum oc_err document(struct reader *r, json_t **ret)
 			break;
 		case YAML_DOCUMENT_START_EVENT:
 			if (v)
-				return refuse(r, &ev.start_mark, "a second document begins here; one file is one document");
+				return refuse(r, &ev.start_mark,
+					      "a second document begins here; one file is one document");
 			break;
 		case YAML_STREAM_END_EVENT:
 			done = true;
@@ -293,7 +307,8 @@ static enum oc_err document(struct reader *r, json_t **ret)
 	return OC_OK;
 }
 
-enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret, struct oc_fail *reterr)
+enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret,
+		      struct oc_fail *reterr)
 {
 	AUTO(json) json_t *lines = NULL;
 	json_t *v = NULL;
@@ -301,8 +316,8 @@ enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yam
 	enum oc_err err;
 
 	if (len > YAML_BYTES_MAX)
-		return oc_fail(reterr, OC_BAD_REQUEST, "%s:1: the file has %zu bytes; at most %zu are taken", name, len,
-			       YAML_BYTES_MAX);
+		return oc_fail(reterr, OC_BAD_REQUEST, "%s:1: the file has %zu bytes; at most %zu are taken",
+			       name, len, YAML_BYTES_MAX);
 	if (!yaml_parser_initialize(&r.parser))
 		abort();
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
@@ -328,7 +343,8 @@ enum oc_err yaml_read_file(const char *path, struct yaml_doc **ret, struct oc_fa
 	size_t n;
 
 	if (!f)
-		return oc_fail(reterr, errno == ENOENT ? OC_NOT_FOUND : OC_BAD_REQUEST, "%s: %s", path, strerror(errno));
+		return oc_fail(reterr, errno == ENOENT ? OC_NOT_FOUND : OC_BAD_REQUEST, "%s: %s", path,
+			       strerror(errno));
 	buf = mem_alloc(YAML_BYTES_MAX + 2);
 	n = fread(buf, 1, YAML_BYTES_MAX + 1, f);
 	if (ferror(f))
@@ -346,8 +362,14 @@ void yaml_close(struct yaml_doc *doc)
 	free(doc);
 }
 
-json_t *yaml_value(const struct yaml_doc *doc) { return doc->value; }
-const char *yaml_name(const struct yaml_doc *doc) { return doc->name; }
+json_t *yaml_value(const struct yaml_doc *doc)
+{
+	return doc->value;
+}
+const char *yaml_name(const struct yaml_doc *doc)
+{
+	return doc->name;
+}
 
 int yaml_line(const struct yaml_doc *doc, const char *pointer)
 {

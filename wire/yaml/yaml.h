@@ -10,12 +10,13 @@
 struct yaml_doc;
 
 /* `name` is used in messages ("policies/a.yaml:12: ..."). OC_BAD_REQUEST with that position. */
-MUST_CHECK enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret,
+				 struct oc_fail *reterr);
 MUST_CHECK enum oc_err yaml_read_file(const char *path, struct yaml_doc **ret, struct oc_fail *reterr);
 /* Not yaml_free: libyaml has one of its own, and the linker would give it ours. */
 void yaml_close(struct yaml_doc *doc);
 DEFINE_AUTO(yaml, struct yaml_doc *, yaml_close);
 
-json_t *yaml_value(const struct yaml_doc *doc);				/* lent */
-int yaml_line(const struct yaml_doc *doc, const char *pointer);		/* 0 if not known */
+json_t *yaml_value(const struct yaml_doc *doc);                 /* lent */
+int yaml_line(const struct yaml_doc *doc, const char *pointer); /* 0 if not known */
 const char *yaml_name(const struct yaml_doc *doc);

@@ -39,12 +39,15 @@ static void same_as_json(const char *yaml, const char *json)
 static void plain_scalars_follow_the_json_schema(void **state)
 {
 	(void)state;
-	same_as_json("a: 1\nb: -2\nc: 1.5\nd: 1e3\ne: true\nf: false\ng: null\nh: ~\ni:\n",
-		     "{\"a\":1,\"b\":-2,\"c\":1.5,\"d\":1000.0,\"e\":true,\"f\":false,\"g\":null,\"h\":null,\"i\":null}");
-	same_as_json("[yes, no, on, off, True, 007, 0x10, 1_000, +1, .5, 1., .inf, 2026-01-01, '1', \"true\", 12:30]",
-		     "[\"yes\",\"no\",\"on\",\"off\",\"True\",\"007\",\"0x10\",\"1_000\",\"+1\",\".5\",\"1.\",\".inf\","
-		     "\"2026-01-01\",\"1\",\"true\",\"12:30\"]");
-	same_as_json("a: !!str 12\nb: |\n  x\n  y\nc: >-\n  x\n  y\n", "{\"a\":\"12\",\"b\":\"x\\ny\\n\",\"c\":\"x y\"}");
+	same_as_json(
+		"a: 1\nb: -2\nc: 1.5\nd: 1e3\ne: true\nf: false\ng: null\nh: ~\ni:\n",
+		"{\"a\":1,\"b\":-2,\"c\":1.5,\"d\":1000.0,\"e\":true,\"f\":false,\"g\":null,\"h\":null,\"i\":null}");
+	same_as_json(
+		"[yes, no, on, off, True, 007, 0x10, 1_000, +1, .5, 1., .inf, 2026-01-01, '1', \"true\", 12:30]",
+		"[\"yes\",\"no\",\"on\",\"off\",\"True\",\"007\",\"0x10\",\"1_000\",\"+1\",\".5\",\"1.\",\".inf\","
+		"\"2026-01-01\",\"1\",\"true\",\"12:30\"]");
+	same_as_json("a: !!str 12\nb: |\n  x\n  y\nc: >-\n  x\n  y\n",
+		     "{\"a\":\"12\",\"b\":\"x\\ny\\n\",\"c\":\"x y\"}");
 	same_as_json("just text", "\"just text\"");
 }
 
@@ -58,7 +61,8 @@ static void numbers_that_do_not_fit_are_refused(void **state)
 
 static void every_pointer_knows_its_line(void **state)
 {
-	AUTO(yaml) struct yaml_doc *doc = read_ok("name: x\nrules:\n  - when: 1\n    a/b~c: 2\n  -\n    when: {k: v}\n");
+	AUTO(yaml)
+	struct yaml_doc *doc = read_ok("name: x\nrules:\n  - when: 1\n    a/b~c: 2\n  -\n    when: {k: v}\n");
 
 	(void)state;
 	assert_int_equal(yaml_line(doc, ""), 1);
