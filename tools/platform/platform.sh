@@ -277,7 +277,8 @@ container_run() {
 	[ ! -t 0 ] || [ ! -t 1 ] || tty=(-t)
 	[ ! -d "$project/../shared" ] || mounts+=(-v "$(realpath "$project/../shared"):$(dirname "$project")/shared:ro")
 	platform_env /var/cache/opscase
-	exec "$engine" run --rm -i "${tty[@]}" --init --privileged --network host \
+	# the host's pids: the kernel's events name processes by them, and nobody has to play init
+	exec "$engine" run --rm -i "${tty[@]}" --privileged --network host --pid host \
 		-v "$project:$project" -v "$cache/shared:/var/cache/opscase" "${mounts[@]}" -w "$project" "$image" \
 		env -i "${inside_env[@]}" HOME=/root USER=root OPSCASE_PLATFORM=container "$@"
 }
