@@ -58,6 +58,7 @@ void operation_list_done(struct operation_list *list)
 		free(op->adapter_version);
 		free(op->summary);
 		free(op->params_schema_text);
+		free(op->reversible_pointer);
 		free(op->network_pointer);
 		names_free(op->binding, op->binding_count);
 		names_free(op->writes, op->writes_count);

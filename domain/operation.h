@@ -26,13 +26,14 @@ struct operation {
 	char *summary;		  /* one sentence for people and the model */
 	char *params_schema_text; /* JSON Schema 2020-12 of the step's params */
 	double risk;		  /* 0..1, before anything is known about the target */
-	bool reversible;	  /* undo brings back what was */
+	bool reversible;	  /* undo brings back what was ... */
+	char *reversible_pointer; /* ... provided the params have a value here; NULL: always */
 	bool repeatable;	  /* running it twice does no harm */
 	bool dedup;		  /* the target itself knows the idempotency key */
 	enum operation_blast blast;
 	enum operation_isolation isolation;
 	bool network;		  /* may open connections, always ... */
-	char *network_pointer;	  /* ... or where this boolean of the params says so; NULL: never asks */
+	char *network_pointer;	  /* ... or where this boolean of the params says so; NULL: no such one */
 	bool has_validate, has_dry_run, has_probe, has_undo;
 	unsigned timeout_default_s, timeout_max_s;
 	char **binding;		  /* fields of probe's binding that a decision is bound to */
