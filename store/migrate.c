@@ -6,10 +6,10 @@
 #include "opscase_migrations.h"
 
 #define MIGRATIONS_MAX 256
-#define NAME_MAX_LEN 64
+#define NAME_MAX_LEN   64
 
 /* Any constant that nobody else on the server uses: "opscase" in ASCII. */
-#define SQL_LOCK "SELECT pg_advisory_lock(31370001983292261)"
+#define SQL_LOCK   "SELECT pg_advisory_lock(31370001983292261)"
 #define SQL_UNLOCK "SELECT pg_advisory_unlock(31370001983292261)"
 
 static const char SQL_TABLE[] = "CREATE TABLE IF NOT EXISTS public.schema_migration ("
@@ -19,7 +19,8 @@ static const char SQL_TABLE_THERE[] = "SELECT to_regclass('public.schema_migrati
 static const char SQL_APPLIED[] = "SELECT version, name, checksum, "
 				  "to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') "
 				  "FROM public.schema_migration ORDER BY version";
-static const char SQL_NOTE[] = "INSERT INTO public.schema_migration (version, name, checksum) VALUES ($1, $2, $3)";
+static const char SQL_NOTE[] =
+	"INSERT INTO public.schema_migration (version, name, checksum) VALUES ($1, $2, $3)";
 static const char SQL_FORGET[] = "DELETE FROM public.schema_migration WHERE version = $1";
 static const char SQL_DROP_TABLE[] = "DROP TABLE IF EXISTS public.schema_migration";
 /* The path is set for the migration alone: a database whose search_path starts with ag_catalog would get
@@ -32,11 +33,11 @@ static const struct extension {
 	bool preload;
 } extensions[] = {
 	{ "pgcrypto",    "",             false },
-	{ "pg_trgm",     "",             false },
+        { "pg_trgm",     "",             false },
 	{ "btree_gist",  "",             false },
-	{ "timescaledb", "-timescaledb", true  },
+        { "timescaledb", "-timescaledb", true  },
 	{ "vector",      "-pgvector",    false },
-	{ "age",         "-age",         true  },
+        { "age",         "-age",         true  },
 };
 static const char SQL_EXTENSIONS[] =
 	"SELECT w.name, (SELECT count(*) FROM pg_available_extensions a WHERE a.name = w.name) > 0, "
@@ -146,13 +147,15 @@ static enum oc_err applied_vouch(const struct migration_list *list, const struct
 				       "use the opscase that applied it, or a newer one",
 				       version, pg_text(applied, i, 1), list->count);
 		if (version != (int)i + 1)
-			return oc_fail(reterr, OC_INVALID, "migration %04u is missing from the database, but %04d is there",
+			return oc_fail(reterr, OC_INVALID,
+				       "migration %04u is missing from the database, but %04d is there",
 				       i + 1, version);
 		if (!str_eq(m->checksum, pg_text(applied, i, 2)))
-			return oc_fail(reterr, OC_INVALID,
-				       "migration %04d_%s is not the one that was applied at %s: its text has changed since. "
-				       "Put the old text back and write a new migration for the change",
-				       version, m->name, pg_text(applied, i, 3));
+			return oc_fail(
+				reterr, OC_INVALID,
+				"migration %04d_%s is not the one that was applied at %s: its text has changed since. "
+				"Put the old text back and write a new migration for the change",
+				version, m->name, pg_text(applied, i, 3));
 	}
 	return OC_OK;
 }
@@ -192,19 +195,21 @@ static enum oc_err extensions_check(struct pg *pg, struct oc_fail *reterr)
 		const struct extension *e = &extensions[i];
 
 		if (!pg_bool(r, i, 1))
-			return oc_fail_field(reterr, OC_UNAVAILABLE, e->name,
-					     "PostgreSQL has no extension '%s': install the Debian package postgresql-%lld%s",
-					     e->name, pg_int(r, i, 3), e->package_tail);
+			return oc_fail_field(
+				reterr, OC_UNAVAILABLE, e->name,
+				"PostgreSQL has no extension '%s': install the Debian package postgresql-%lld%s",
+				e->name, pg_int(r, i, 3), e->package_tail);
 		if (super && e->preload && !preloaded(libs, e->name))
 			return oc_fail_field(reterr, OC_UNAVAILABLE, e->name,
 					     "PostgreSQL has not loaded '%s': put shared_preload_libraries = "
 					     "'timescaledb,age' into postgresql.conf and restart it",
 					     e->name);
 		if (!super && !pg_bool(r, i, 2))
-			return oc_fail_field(reterr, OC_UNAVAILABLE, e->name,
-					     "the database has no extension '%s' yet and '%s' may not make it: run "
-					     "CREATE EXTENSION %s as a superuser once, or migrate as one",
-					     e->name, pg_text_or(r, i, 5, "this role"), e->name);
+			return oc_fail_field(
+				reterr, OC_UNAVAILABLE, e->name,
+				"the database has no extension '%s' yet and '%s' may not make it: run "
+				"CREATE EXTENSION %s as a superuser once, or migrate as one",
+				e->name, pg_text_or(r, i, 5, "this role"), e->name);
 	}
 	return OC_OK;
 }
@@ -230,8 +235,8 @@ static enum oc_err run_one(struct pg *pg, const struct migration *m, bool up, st
 		err = pg_commit(pg, &why);
 	if (err != OC_OK) {
 		pg_rollback(pg);
-		return oc_fail(reterr, err, "migration %04d_%s.%s was rolled back: %s%s%s", m->version, m->name,
-			       up ? "up" : "down", why.text, why.field[0] ? ", at " : "", why.field);
+		return oc_fail(reterr, err, "migration %04d_%s.%s was rolled back: %s%s%s", m->version,
+			       m->name, up ? "up" : "down", why.text, why.field[0] ? ", at " : "", why.field);
 	}
 	log_info("%s %04d_%s in %lld ms", up ? "applied" : "took back", m->version, m->name,
 		 (long long)(clock_mono_ms() - began));
@@ -255,7 +260,8 @@ static enum oc_err up_locked(struct pg *pg, int target, int *count, struct oc_fa
 	if (target == MIGRATE_LATEST)
 		target = (int)list.count;
 	if (target < 0 || (size_t)target > list.count)
-		return oc_fail(reterr, OC_BAD_REQUEST, "there is no migration %d; the newest is %zu", target, list.count);
+		return oc_fail(reterr, OC_BAD_REQUEST, "there is no migration %d; the newest is %zu", target,
+			       list.count);
 	if ((int)done >= target)
 		return OC_OK;
 	err = extensions_check(pg, reterr);
@@ -332,15 +338,18 @@ enum oc_err migrate_status(struct pg *pg, json_t **ret, struct oc_fail *reterr)
 	for (unsigned i = 0; i < pg_rows(applied); i++) {
 		int version = (int)pg_int(applied, i, 0);
 		const struct migration *m = list_find(&list, version);
-		const char *state = !m ? "unknown" : str_eq(m->checksum, pg_text(applied, i, 2)) ? "applied" : "changed";
+		const char *state = !m                                            ? "unknown"
+				    : str_eq(m->checksum, pg_text(applied, i, 2)) ? "applied"
+										  : "changed";
 
 		json_array_append_new(out, json_pack("{s:i, s:s, s:s, s:s}", "version", version, "name",
 						     pg_text(applied, i, 1), "state", state, "applied_at",
 						     pg_text(applied, i, 3)));
 	}
 	for (size_t i = pg_rows(applied); i < list.count; i++)
-		json_array_append_new(out, json_pack("{s:i, s:s, s:s, s:n}", "version", list.item[i].version, "name",
-						     list.item[i].name, "state", "pending", "applied_at"));
+		json_array_append_new(out,
+				      json_pack("{s:i, s:s, s:s, s:n}", "version", list.item[i].version,
+						"name", list.item[i].name, "state", "pending", "applied_at"));
 	*ret = TAKE(out);
 	return OC_OK;
 }
@@ -358,7 +367,8 @@ enum oc_err migrate_check(struct pg *pg, struct oc_fail *reterr)
 	if (err != OC_OK)
 		return err;
 	if (pg_rows(applied) < list.count)
-		return oc_fail(reterr, OC_UNAVAILABLE, "the database is at migration %u of %zu: run `opscase migrate up`",
+		return oc_fail(reterr, OC_UNAVAILABLE,
+			       "the database is at migration %u of %zu: run `opscase migrate up`",
 			       pg_rows(applied), list.count);
 	return OC_OK;
 }

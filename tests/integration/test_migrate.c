@@ -136,7 +136,8 @@ static void a_migration_that_changed_after_it_was_applied_is_refused(void **stat
 
 	(void)state;
 	must(migrate_up(pg, MIGRATE_LATEST, NULL, &why), &why);
-	must(pg_script(pg, "UPDATE schema_migration SET checksum = repeat('0', 64) WHERE version = 2", &why), &why);
+	must(pg_script(pg, "UPDATE schema_migration SET checksum = repeat('0', 64) WHERE version = 2", &why),
+	     &why);
 	assert_int_equal(migrate_up(pg, MIGRATE_LATEST, NULL, &why), OC_INVALID);
 	assert_non_null(strstr(why.text, "0002_observability"));
 	assert_non_null(strstr(why.text, "changed since"));
@@ -172,8 +173,9 @@ static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
 	must(pg_script(pg, "CREATE TABLE table_registry (x int)", &why), &why);
 	assert_int_not_equal(migrate_up(pg, MIGRATE_LATEST, NULL, &why), OC_OK);
 	assert_non_null(strstr(why.text, "0002_observability.up was rolled back"));
-	must(pg_query(pg, "SELECT to_regclass('dim_tenant') IS NOT NULL, to_regclass('dim_resource') IS NOT NULL", PG_NO_ARGS, &r,
-		      &why),
+	must(pg_query(pg,
+		      "SELECT to_regclass('dim_tenant') IS NOT NULL, to_regclass('dim_resource') IS NOT NULL",
+		      PG_NO_ARGS, &r, &why),
 	     &why);
 	assert_true(pg_bool(r, 0, 0));
 	assert_false(pg_bool(r, 0, 1));
@@ -190,7 +192,8 @@ static void a_role_that_may_not_make_extensions_is_told_so(void **state)
 	struct oc_fail why = { 0 };
 
 	(void)state;
-	pgtemp_exec(server, "DO $$ BEGIN CREATE ROLE plain LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+	pgtemp_exec(server,
+		    "DO $$ BEGIN CREATE ROLE plain LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
 	pgtemp_conninfo(server, "plain", "trial", info, sizeof(info));
 	pg = pgtemp_open(info);
 	assert_int_equal(migrate_up(pg, MIGRATE_LATEST, NULL, &why), OC_UNAVAILABLE);
@@ -244,7 +247,9 @@ int main(void)
 		cmocka_unit_test(a_server_without_the_preload_is_told_what_to_write_where),
 		cmocka_unit_test_setup(two_replicas_that_start_at_once_migrate_once, fresh),
 	};
-	static struct pgtemp own = { .empty = true };	/* roles are per cluster: nobody else's database may use them */
+	static struct pgtemp own = {
+		.empty = true
+	}; /* roles are per cluster: nobody else's database may use them */
 
 	server = &own;
 	pgtemp_start(server);

@@ -35,7 +35,8 @@ static void nap(long ms)
 
 static const char *bin_dir(void)
 {
-	static const char *const places[] = { "/usr/lib/postgresql/17/bin", "/usr/local/pgsql/bin", "/usr/bin" };
+	static const char *const places[] = { "/usr/lib/postgresql/17/bin", "/usr/local/pgsql/bin",
+					      "/usr/bin" };
 	char path[128];
 
 	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -123,8 +124,8 @@ static void run_initdb(const struct pgtemp *t, const struct passwd *pw)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (chdir(t->dir) != 0)
 			_exit(126);
-		execl(path, path, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-		      "--no-instructions", (char *)NULL);
+		execl(path, path, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		      "--locale=C.UTF-8", "--no-sync", "--no-instructions", (char *)NULL);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
@@ -141,12 +142,14 @@ static pid_t run_server(const struct pgtemp *t, const struct passwd *pw)
 
 	snprintf(path, sizeof(path), "%s/postgres", bin_dir());
 	snprintf(log, sizeof(log), "%s/postgres.log", t->dir);
-	snprintf(command, sizeof(command),
-		 "exec '%s' -D '%s/data' -k '%s' -c listen_addresses='' -c shared_preload_libraries=timescaledb,age "
-		 "-c timescaledb.telemetry_level=off -c max_connections=100 -c shared_buffers=64MB -c jit=off "
-		 "-c autovacuum_naptime=10 -c log_statement=none %s %s",
-		 path, t->dir, t->dir, t->durable ? "" : "-c fsync=off -c synchronous_commit=off -c full_page_writes=off",
-		 t->options ? t->options : "");
+	snprintf(
+		command, sizeof(command),
+		"exec '%s' -D '%s/data' -k '%s' -c listen_addresses='' -c shared_preload_libraries=timescaledb,age "
+		"-c timescaledb.telemetry_level=off -c max_connections=100 -c shared_buffers=64MB -c jit=off "
+		"-c autovacuum_naptime=10 -c log_statement=none %s %s",
+		path, t->dir, t->dir,
+		t->durable ? "" : "-c fsync=off -c synchronous_commit=off -c full_page_writes=off",
+		t->options ? t->options : "");
 	pid = fork();
 	if (pid == 0) {
 		become(pw, log);

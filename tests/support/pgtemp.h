@@ -11,25 +11,25 @@
 
 struct pgtemp {
 	/* set before the start */
-	bool durable;		/* fsync and synchronous_commit on; off by default */
-	bool empty;		/* leave the database `opscase` without our tables */
-	const char *options;	/* more for postgres, "-c max_connections=200 -c ..." */
+	bool durable;        /* fsync and synchronous_commit on; off by default */
+	bool empty;          /* leave the database `opscase` without our tables */
+	const char *options; /* more for postgres, "-c max_connections=200 -c ..." */
 	/* filled by it */
 	char dir[64];
-	char super[160], owner[160], worker[160], api[160];	/* conninfo of each role, database `opscase` */
+	char super[160], owner[160], worker[160], api[160]; /* conninfo of each role, database `opscase` */
 	pid_t watcher;
 	int pipe_fd;
 };
 
 void pgtemp_start(struct pgtemp *t);
-void pgtemp_stop(struct pgtemp *t);	/* twice is fine */
+void pgtemp_stop(struct pgtemp *t); /* twice is fine */
 
 /* One for the whole test program: started at the first call, stopped at its end. */
 struct pgtemp *pgtemp_shared(void);
 
 /* For another database or role of the same server. */
 void pgtemp_conninfo(const struct pgtemp *t, const char *role, const char *dbname, char *out, size_t size);
-void pgtemp_database(const struct pgtemp *t, const char *dbname);	/* makes an empty one, dropping the old */
+void pgtemp_database(const struct pgtemp *t, const char *dbname); /* makes an empty one, dropping the old */
 
 /* Opens a connection, or aborts. */
 struct pg *pgtemp_open(const char *conninfo);
