@@ -12,6 +12,16 @@ export class ApiError extends Error {
 	}
 }
 
+// Empty maps of metadata are left out, as Go's omitempty does.
+function plain(o) {
+	const out = JSON.parse(JSON.stringify(o));
+	for (const m of [out.metadata, out.spec?.template?.metadata])
+		for (const f of ['annotations', 'labels'])
+			if (m?.[f] && Object.keys(m[f]).length === 0)
+				delete m[f];
+	return out;
+}
+
 export class Store {
 	constructor() {
 		this.rv = 1000;
@@ -104,7 +114,7 @@ export class Store {
 		if (KINDS[res].check)
 			o.status = {};
 		o.metadata.resourceVersion = String(dry ? this.rv : ++this.rv);
-		const done = JSON.parse(JSON.stringify(o));
+		const done = plain(o);
 		if (!dry) {
 			this.objects.set(this.key(res, ns, o.metadata.name), done);
 			this.tell(res, 'ADDED', done);
@@ -141,7 +151,7 @@ export class Store {
 			if (!equal(o.spec, old.spec))
 				o.metadata.generation = (old.metadata.generation ?? 0) + 1;
 		}
-		const done = JSON.parse(JSON.stringify(o));
+		const done = plain(o);
 		if (equal(sorted(done), sorted(old)))
 			return old;	// as in the real server, an update that changes nothing keeps the version
 		done.metadata.resourceVersion = String(dry ? this.rv : ++this.rv);
