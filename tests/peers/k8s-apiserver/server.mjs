@@ -15,11 +15,13 @@ import { mergePatch, jsonPatch, strategicMerge, PatchError, equal } from './patc
 const { values: arg } = parseArgs({ options: {
 	port: { type: 'string', default: '0' }, dir: { type: 'string' }, 'step-ms': { type: 'string', default: '50' },
 	'ready-ms': { type: 'string', default: '100' }, nodes: { type: 'string', default: '2' },
-	seed: { type: 'string', multiple: true, default: [] }, 'exit-with-stdin': { type: 'boolean', default: false } } });
+	seed: { type: 'string', multiple: true, default: [] },
+	'never-ready': { type: 'string', multiple: true, default: [] }, 'exit-with-stdin': { type: 'boolean', default: false } } });
 
 const dir = arg.dir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'k8s-apiserver-'));
 const store = new Store();
 const controllers = new Controllers(store, { ready_ms: Number(arg['ready-ms']), nodes: Number(arg.nodes) });
+controllers.neverReady.push(...arg['never-ready']);
 const token = randomBytes(24).toString('base64url');
 const started = new Map();	// what was written by clients, per verb
 let faults = [];
