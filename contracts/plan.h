@@ -60,8 +60,6 @@ MUST_CHECK enum oc_err plan_parse(const json_t *doc, struct plan **ret, struct o
 MUST_CHECK enum oc_err plan_parse_text(const char *plan_text, struct plan **ret, struct oc_fail *reterr);
 /* One verify object by itself: {"checks":[...],...}; the caller frees it with plan_verify_free. */
 MUST_CHECK enum oc_err plan_verify_parse(const json_t *doc, struct plan_verify **ret, struct oc_fail *reterr);
-void plan_verify_free(struct plan_verify *verify);
-DEFINE_AUTO(plan_verify, struct plan_verify *, plan_verify_free);
 
 /* Canonical text (what plan_proposed.plan_text keeps) and its SHA-256. */
 char *plan_canonical(const json_t *plan); /* yours */

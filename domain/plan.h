@@ -73,6 +73,8 @@ struct plan {
 
 void plan_free(struct plan *plan); /* NULL is fine */
 DEFINE_AUTO(plan, struct plan *, plan_free);
+void plan_verify_free(struct plan_verify *verify);
+DEFINE_AUTO(plan_verify, struct plan_verify *, plan_verify_free);
 
 const char *plan_check_kind_name(enum plan_check_kind kind); /* "metric" */
 enum plan_check_kind plan_check_kind_parse(const char *name);
