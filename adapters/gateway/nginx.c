@@ -56,7 +56,7 @@ static bool key_is_plain(const char *key)
 	for (size_t i = 0; i < n; i++)
 		if (!isalnum((unsigned char)key[i]) && key[i] != '-' && key[i] != '_')
 			return false;
-	return n > 0 && n <= 64;
+	return n <= 64; /* a look from outside a plan has none */
 }
 
 /* The schema said so already; but what goes into a configuration file is looked at here too. */
@@ -533,7 +533,7 @@ static int flip(struct nginx *ng)
 {
 	struct gateway_call *call = ng->call;
 	const json_t *expected = json_object_get(call->expected, "servers");
-	bool ours = strcmp(ng->up.mark, call->act->idempotency_key) == 0;
+	bool ours = ng->up.mark[0] && strcmp(ng->up.mark, call->act->idempotency_key) == 0;
 	bool same = json_equal(ng->found, ng->wanted);
 	char *body;
 	int r;

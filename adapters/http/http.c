@@ -285,7 +285,7 @@ static bool request_make(struct call *call, const json_t *from, const char *meth
 				  json_is_string(body) ? "text/plain; charset=utf-8" : "application/json"))
 			goto out;
 	}
-	if (key_header && *key_header && !has_header(headers, key_header)) {
+	if (key_header && *key_header && *key && !has_header(headers, key_header)) {
 		if (!header_name_is_plain(key_header) || header_is_ours(key_header)) {
 			snprintf(why, why_size, "'%.64s' cannot carry the idempotency key", key_header);
 			goto out;
@@ -329,7 +329,9 @@ static bool undo_request(struct call *call, bool look_only, struct request *ret,
 	const json_t *undo = json_object_get(call->params, "undo");
 	char key[160];
 
-	snprintf(key, sizeof key, "%.128s-undo", call->act->idempotency_key);
+	key[0] = '\0';
+	if (call->act->idempotency_key[0])
+		snprintf(key, sizeof key, "%.128s-undo", call->act->idempotency_key);
 	return request_make(call, undo, text_of(undo, "method", "POST"), key,
 			    text_of(call->params, "key_header", "Idempotency-Key"), look_only, ret, why,
 			    why_size);
