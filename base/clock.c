@@ -12,9 +12,18 @@ static int64_t clock_read_us(clockid_t id)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-int64_t clock_mono_us(void) { return clock_read_us(CLOCK_MONOTONIC); }
-int64_t clock_mono_ms(void) { return clock_mono_us() / 1000; }
-int64_t clock_wall_us(void) { return clock_read_us(CLOCK_REALTIME); }
+int64_t clock_mono_us(void)
+{
+	return clock_read_us(CLOCK_MONOTONIC);
+}
+int64_t clock_mono_ms(void)
+{
+	return clock_mono_us() / 1000;
+}
+int64_t clock_wall_us(void)
+{
+	return clock_read_us(CLOCK_REALTIME);
+}
 
 void clock_format(int64_t wall_us, char *out, size_t size)
 {
@@ -47,7 +56,9 @@ int clock_parse(const char *text, int64_t *ret_wall_us)
 	if (*text == '.')
 		for (text++; *text >= '0' && *text <= '9'; text++, scale /= 10)
 			us += (*text - '0') * scale;
-	tm = (struct tm){ .tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d, .tm_hour = h, .tm_min = mi, .tm_sec = s };
+	tm = (struct tm){
+		.tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d, .tm_hour = h, .tm_min = mi, .tm_sec = s
+	};
 	*ret_wall_us = (int64_t)timegm(&tm) * 1000000 + us;
 	if (*text == 'Z' || *text == 'z')
 		return text[1] ? -1 : 0;
@@ -55,7 +66,8 @@ int clock_parse(const char *text, int64_t *ret_wall_us)
 		int sign = *text == '-' ? 1 : -1;
 
 		n = 0;
-		if (sscanf(text + 1, "%2d:%2d%n", &oh, &om, &n) != 2 && sscanf(text + 1, "%2d%n", &oh, &n) != 1)
+		if (sscanf(text + 1, "%2d:%2d%n", &oh, &om, &n) != 2 &&
+		    sscanf(text + 1, "%2d%n", &oh, &n) != 1)
 			return -1;
 		if (text[1 + n])
 			return -1;

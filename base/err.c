@@ -49,8 +49,23 @@ enum oc_err oc_fail_field(struct oc_fail *reterr, enum oc_err err, const char *f
 	return err;
 }
 
-int oc_err_http(enum oc_err err) { return err_row(err)->http; }
-int oc_err_exit(enum oc_err err) { return err_row(err)->exitcode; }
-const char *oc_err_name(enum oc_err err) { return err_row(err)->name; }
-const char *oc_err_title(enum oc_err err) { return err_row(err)->title; }
-const char *oc_err_advice(enum oc_err err) { return err_row(err)->advice; }
+int oc_err_http(enum oc_err err)
+{
+	return err_row(err)->http;
+}
+int oc_err_exit(enum oc_err err)
+{
+	return err_row(err)->exitcode;
+}
+const char *oc_err_name(enum oc_err err)
+{
+	return err_row(err)->name;
+}
+const char *oc_err_title(enum oc_err err)
+{
+	return err_row(err)->title;
+}
+const char *oc_err_advice(enum oc_err err)
+{
+	return err_row(err)->advice;
+}

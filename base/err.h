@@ -20,10 +20,10 @@ struct oc_fail {
 
 /* Fills reterr and returns err, so that `return oc_fail(...)` reads well. */
 enum oc_err oc_fail(struct oc_fail *reterr, enum oc_err err, const char *fmt, ...) PRINTF_LIKE(3, 4);
-enum oc_err oc_fail_field(struct oc_fail *reterr, enum oc_err err, const char *field,
-			  const char *fmt, ...) PRINTF_LIKE(4, 5);
+enum oc_err oc_fail_field(struct oc_fail *reterr, enum oc_err err, const char *field, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 int oc_err_http(enum oc_err err);
 int oc_err_exit(enum oc_err err);
-const char *oc_err_name(enum oc_err err);   /* "OC_STALE" */
+const char *oc_err_name(enum oc_err err); /* "OC_STALE" */
 const char *oc_err_title(enum oc_err err);
 const char *oc_err_advice(enum oc_err err);

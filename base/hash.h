@@ -3,9 +3,9 @@
 #include <stddef.h>
 
 #define HASH_LEN 32
-#define HASH_HEX 65	/* 64 digits and the 0 */
+#define HASH_HEX 65 /* 64 digits and the 0 */
 
 void hash_sha256(const void *data, size_t n, unsigned char out[HASH_LEN]);
 void hash_sha256_2(const void *a, size_t an, const void *b, size_t bn, unsigned char out[HASH_LEN]);
 void hash_sha256_hex(const void *data, size_t n, char out[HASH_HEX]);
-void hash_random(void *out, size_t n);	/* aborts if the system has none */
+void hash_random(void *out, size_t n); /* aborts if the system has none */

@@ -14,6 +14,6 @@ void log_line(enum log_level level, const char *room, const char *fmt, ...) PRIN
 #define LOG_ROOM "opscase"
 #endif
 #define log_debug(...) log_line(LOG_DEBUG, LOG_ROOM, __VA_ARGS__)
-#define log_info(...) log_line(LOG_INFO, LOG_ROOM, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_WARN, LOG_ROOM, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_INFO, LOG_ROOM, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_WARN, LOG_ROOM, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, LOG_ROOM, __VA_ARGS__)

@@ -12,16 +12,28 @@ static void *must(void *p, size_t size)
 	return p;
 }
 
-void *mem_alloc(size_t size) { return must(calloc(1, size ? size : 1), size); }
-void *mem_array(size_t count, size_t size) { return must(calloc(count ? count : 1, size), count); }
+void *mem_alloc(size_t size)
+{
+	return must(calloc(1, size ? size : 1), size);
+}
+void *mem_array(size_t count, size_t size)
+{
+	return must(calloc(count ? count : 1, size), count);
+}
 
 void *mem_grow(void *p, size_t count, size_t size)
 {
 	return must(reallocarray(p, count ? count : 1, size), count);
 }
 
-char *mem_strdup(const char *s) { return s ? must(strdup(s), 1) : NULL; }
-char *mem_strndup(const char *s, size_t n) { return s ? must(strndup(s, n), 1) : NULL; }
+char *mem_strdup(const char *s)
+{
+	return s ? must(strdup(s), 1) : NULL;
+}
+char *mem_strndup(const char *s, size_t n)
+{
+	return s ? must(strndup(s, n), 1) : NULL;
+}
 
 char *mem_printf(const char *fmt, ...)
 {

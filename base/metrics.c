@@ -4,8 +4,8 @@
 #include <string.h>
 #include "base/mem.h"
 
-#define SERIES_CAP 512	/* per metric: what outsiders name must not grow us without end */
-#define LABEL_LEN 48
+#define SERIES_CAP 512 /* per metric: what outsiders name must not grow us without end */
+#define LABEL_LEN  48
 
 static const double bounds[] = { .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300 };
 
@@ -23,7 +23,7 @@ static const struct metric_row {
 struct series {
 	struct series *next;
 	char label[3][LABEL_LEN];
-	double value;		/* sum, for a histogram */
+	double value; /* sum, for a histogram */
 	unsigned long count, bucket[ARRAY_LEN(bounds)];
 };
 

@@ -10,7 +10,7 @@
 void uuid_new(char out[UUID_TEXT])
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static uint64_t last;	/* ms << 12 | 12 bits that grow inside one ms */
+	static uint64_t last; /* ms << 12 | 12 bits that grow inside one ms */
 	unsigned char b[16];
 	uint64_t now, stamp;
 	char hex[33];

@@ -4,5 +4,5 @@
 
 #define UUID_TEXT 37
 
-void uuid_new(char out[UUID_TEXT]);	/* v7; later calls in a process sort later */
-bool uuid_ok(const char *text);		/* 8-4-4-4-12 hex digits, any version */
+void uuid_new(char out[UUID_TEXT]); /* v7; later calls in a process sort later */
+bool uuid_ok(const char *text);     /* 8-4-4-4-12 hex digits, any version */

@@ -5,5 +5,5 @@
 struct waker;
 struct waker *waker_new(void);
 void waker_free(struct waker *w);
-void waker_poke(struct waker *w);			/* any thread; NULL is fine */
-bool waker_wait(struct waker *w, int timeout_ms);	/* true when poked */
+void waker_poke(struct waker *w);                 /* any thread; NULL is fine */
+bool waker_wait(struct waker *w, int timeout_ms); /* true when poked */

@@ -37,8 +37,14 @@ static const struct {
 };
 static const char *const resume_names[] = { "", "reanalyse", "replan", "retry", "rollback" };
 
-const char *case_state_name(enum case_state s) { return s < CASE_STATE_COUNT ? state_names[s][0] : "(none)"; }
-const char *case_state_help(enum case_state s) { return s < CASE_STATE_COUNT ? state_names[s][1] : ""; }
+const char *case_state_name(enum case_state s)
+{
+	return s < CASE_STATE_COUNT ? state_names[s][0] : "(none)";
+}
+const char *case_state_help(enum case_state s)
+{
+	return s < CASE_STATE_COUNT ? state_names[s][1] : "";
+}
 
 enum case_state case_state_parse(const char *name)
 {
@@ -48,8 +54,14 @@ enum case_state case_state_parse(const char *name)
 	return CASE_STATE_COUNT;
 }
 
-const char *case_reason_name(enum case_reason r) { return r < WHY_COUNT ? reasons[r][0] : ""; }
-const char *case_reason_sentence(enum case_reason r) { return r < WHY_COUNT ? reasons[r][1] : ""; }
+const char *case_reason_name(enum case_reason r)
+{
+	return r < WHY_COUNT ? reasons[r][0] : "";
+}
+const char *case_reason_sentence(enum case_reason r)
+{
+	return r < WHY_COUNT ? reasons[r][1] : "";
+}
 
 enum case_reason case_reason_parse(const char *name)
 {
@@ -59,8 +71,14 @@ enum case_reason case_reason_parse(const char *name)
 	return WHY_COUNT;
 }
 
-const char *case_resolution_name(enum case_resolution r) { return r < DONE_COUNT ? resolutions[r].name : ""; }
-bool case_resolution_by_hand(enum case_resolution r) { return r < DONE_COUNT && resolutions[r].by_hand; }
+const char *case_resolution_name(enum case_resolution r)
+{
+	return r < DONE_COUNT ? resolutions[r].name : "";
+}
+bool case_resolution_by_hand(enum case_resolution r)
+{
+	return r < DONE_COUNT && resolutions[r].by_hand;
+}
 
 enum case_resolution case_resolution_parse(const char *name)
 {
@@ -70,9 +88,18 @@ enum case_resolution case_resolution_parse(const char *name)
 	return DONE_COUNT;
 }
 
-const char *case_event_name(enum case_event_kind e) { return e < EV_COUNT ? events[e].name : ""; }
-const char *case_event_help(enum case_event_kind e) { return e < EV_COUNT ? events[e].help : ""; }
-const char *case_event_way_in(enum case_event_kind e) { return e < EV_COUNT ? events[e].way : ""; }
+const char *case_event_name(enum case_event_kind e)
+{
+	return e < EV_COUNT ? events[e].name : "";
+}
+const char *case_event_help(enum case_event_kind e)
+{
+	return e < EV_COUNT ? events[e].help : "";
+}
+const char *case_event_way_in(enum case_event_kind e)
+{
+	return e < EV_COUNT ? events[e].way : "";
+}
 
 unsigned case_event_who(enum case_event_kind e)
 {
@@ -109,11 +136,26 @@ enum case_event_kind case_event_of_subject(const char *subject)
 	return EV_COUNT;
 }
 
-const char *case_ask_topic(enum case_ask a) { return a < ASK_COUNT ? asks[a].topic : ""; }
-const char *case_ask_role(enum case_ask a) { return a < ASK_COUNT ? asks[a].role : ""; }
-int case_ask_lease_ms(enum case_ask a) { return a < ASK_COUNT ? asks[a].lease_ms : 0; }
-int case_ask_attempts(enum case_ask a) { return a < ASK_COUNT ? asks[a].attempts : 0; }
-const char *resume_mode_name(enum resume_mode m) { return m < RESUME_COUNT ? resume_names[m] : ""; }
+const char *case_ask_topic(enum case_ask a)
+{
+	return a < ASK_COUNT ? asks[a].topic : "";
+}
+const char *case_ask_role(enum case_ask a)
+{
+	return a < ASK_COUNT ? asks[a].role : "";
+}
+int case_ask_lease_ms(enum case_ask a)
+{
+	return a < ASK_COUNT ? asks[a].lease_ms : 0;
+}
+int case_ask_attempts(enum case_ask a)
+{
+	return a < ASK_COUNT ? asks[a].attempts : 0;
+}
+const char *resume_mode_name(enum resume_mode m)
+{
+	return m < RESUME_COUNT ? resume_names[m] : "";
+}
 
 enum resume_mode resume_mode_parse(const char *name)
 {

@@ -99,6 +99,19 @@ CREATE INDEX ix_case_list ON ops_case (tenant_id, created_at DESC, id DESC);
 CREATE INDEX ix_case_open ON ops_case (tenant_id, status) WHERE status <> 'CLOSED';
 CREATE INDEX ix_case_deadline ON ops_case (deadline_at) WHERE deadline_at IS NOT NULL;
 
+-- A case as the API shows it; the events that are legal next are added by the service.
+CREATE FUNCTION opscase_case_json(c ops_case) RETURNS jsonb LANGUAGE sql STABLE AS $$
+	SELECT jsonb_build_object('id', c.id, 'case_id', c.id, 'tenant', c.tenant, 'title', c.title, 'status', c.status,
+		'version', c.version, 'epoch', c.epoch, 'drive', c.drive, 'severity', c.severity,
+		'park_reason', c.park_reason, 'sentence', c.sentence, 'resolution', c.resolution,
+		'plan_id', c.plan_id, 'plan_kind', c.plan_kind, 'decision_id', c.decision_id, 'run_id', c.run_id,
+		'command', c.cmd_topic, 'cancel_cause', c.cancel_cause, 'rollbacks', c.rollbacks, 'resumes', c.resumes,
+		'deadline_at', c.deadline_at, 'parent_id', c.parent_id, 'follows_id', c.follows_id,
+		'opened_by', c.opened_by, 'trace_id', c.trace_id, 'timeline_seq', c.timeline_seq,
+		'timeline_head', encode(c.timeline_head, 'hex'), 'entered_at', c.entered_at,
+		'created_at', c.created_at, 'updated_at', c.updated_at, 'closed_at', c.closed_at)
+$$;
+
 -- What a case was opened with; apart from the hot row.
 CREATE TABLE case_body (
 	case_id    uuid PRIMARY KEY REFERENCES ops_case ON DELETE CASCADE,

@@ -13,7 +13,7 @@
 
 /* The answer of a write, kept under its Idempotency-Key inside the same transaction. */
 struct idem_key {
-	const char *principal, *route, *key;	/* key NULL: none */
+	const char *principal, *route, *key; /* key NULL: none */
 	const char *body_hash;
 };
 
@@ -21,26 +21,26 @@ struct transition_request {
 	long long tenant_id;
 	const char *case_id;
 	enum case_event_kind event;
-	unsigned who;			/* one bit of enum event_who: who is asking */
-	const char *actor;		/* principal, as the timeline shows it */
-	const char *role;		/* "operator", ...; for timeline.meta */
-	const char *reason;		/* or NULL */
-	const char *correlation_id;	/* or NULL */
-	const char *trace_id;		/* or NULL */
-	int expected_version;		/* If-Match; 0: any. Mismatch: OC_STALE, nothing written */
-	const json_t *args;		/* event arguments, or NULL: {"mode":"rollback"} (resume), {"outcome":"applied"}
+	unsigned who;               /* one bit of enum event_who: who is asking */
+	const char *actor;          /* principal, as the timeline shows it */
+	const char *role;           /* "operator", ...; for timeline.meta */
+	const char *reason;         /* or NULL */
+	const char *correlation_id; /* or NULL */
+	const char *trace_id;       /* or NULL */
+	int expected_version;       /* If-Match; 0: any. Mismatch: OC_STALE, nothing written */
+	const json_t *args; /* event arguments, or NULL: {"mode":"rollback"} (resume), {"outcome":"applied"}
 					 * (settled), {"resolution":".."} (close), {"plan":{..}} (plan_revised), and what
 					 * the asked command should get ({"template":..,"params":..}). At most 256 KiB */
 	struct idem_key idem;
 };
 
 struct transition_result {
-	bool accepted, ignored, replayed, joined;	/* joined: the same command is already outstanding */
+	bool accepted, ignored, replayed, joined; /* joined: the same command is already outstanding */
 	enum case_state from, to;
 	int version, epoch;
-	long long cmd_id;		/* the command asked for, 0 if none */
-	char *case_json;		/* the case as case_json() below gives it; yours */
-	int stored_status;		/* of a replayed answer */
+	long long cmd_id;  /* the command asked for, 0 if none */
+	char *case_json;   /* the case as case_json() below gives it; yours */
+	int stored_status; /* of a replayed answer */
 };
 void transition_result_done(struct transition_result *r);
 
@@ -51,12 +51,12 @@ MUST_CHECK enum oc_err transition(struct pg *pg, const struct transition_request
 
 struct case_create {
 	long long tenant_id;
-	const char *tenant;		/* code */
-	const char *title, *summary, *severity;	/* summary may be NULL; severity NULL: ERROR */
+	const char *tenant;                     /* code */
+	const char *title, *summary, *severity; /* summary may be NULL; severity NULL: ERROR */
 	enum case_drive drive;
-	const json_t *labels, *evidence, *params;	/* or NULL */
-	const char *template_name;	/* or NULL */
-	const char *follows_id, *parent_id;		/* or NULL */
+	const json_t *labels, *evidence, *params; /* or NULL */
+	const char *template_name;                /* or NULL */
+	const char *follows_id, *parent_id;       /* or NULL */
 	const char *actor, *trace_id;
 	struct idem_key idem;
 };

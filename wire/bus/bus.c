@@ -43,8 +43,8 @@ static const struct stream_row {
 	int64_t max_age_s, max_bytes;
 } streams[] = {
 	{ "CMD", "cmd.>", js_WorkQueuePolicy, js_DiscardOld, 24 * 3600, (int64_t)256 << 20 },
-	{ "EVT", "evt.>", js_LimitsPolicy, js_DiscardOld, 3600, (int64_t)512 << 20 },
-	{ "TEL", "tel.>", js_LimitsPolicy, js_DiscardNew, 3600, (int64_t)1 << 30 },
+	{ "EVT", "evt.>", js_LimitsPolicy,    js_DiscardOld, 3600,      (int64_t)512 << 20 },
+	{ "TEL", "tel.>", js_LimitsPolicy,    js_DiscardNew, 3600,      (int64_t)1 << 30   },
 };
 
 static enum oc_err bus_fail(natsStatus s, const char *what, struct oc_fail *reterr)
@@ -228,13 +228,15 @@ static enum oc_err ensure_streams(struct bus *bus, struct oc_fail *reterr)
 		if (s != NATS_OK && code == JSStreamNameExistErr)
 			s = js_UpdateStream(NULL, bus->js, &cfg, NULL, &code);
 		if (s != NATS_OK)
-			return oc_fail(reterr, OC_UNAVAILABLE, "NATS: stream %s: %s (%d)", name, natsStatus_GetText(s), (int)code);
+			return oc_fail(reterr, OC_UNAVAILABLE, "NATS: stream %s: %s (%d)", name,
+				       natsStatus_GetText(s), (int)code);
 	}
 	bus->streams_ready = true;
 	return OC_OK;
 }
 
-enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int timeout_ms, struct oc_fail *reterr)
+enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int timeout_ms,
+			struct oc_fail *reterr)
 {
 	struct timespec until;
 	enum oc_err err;
@@ -283,7 +285,7 @@ enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int tim
 	while (bus->outstanding && pthread_cond_timedwait(&bus->acked, &bus->lock, &until) == 0)
 		;
 	if (bus->outstanding)
-		bus->streams_ready = false;	/* nobody answered: look at the streams again */
+		bus->streams_ready = false; /* nobody answered: look at the streams again */
 	bus->batch = NULL;
 	bus->batch_len = 0;
 	bus->outstanding = 0;
@@ -291,8 +293,8 @@ enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int tim
 	return OC_OK;
 }
 
-enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durable, const char *const *subjects,
-			  size_t n, struct bus_sub **ret, struct oc_fail *reterr)
+enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durable,
+			  const char *const *subjects, size_t n, struct bus_sub **ret, struct oc_fail *reterr)
 {
 	char sname[64], dname[96], deliver[128];
 	jsConsumerConfig cfg;
@@ -328,7 +330,8 @@ enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durab
 	jsConsumerInfo_Destroy(info);
 	if (s != NATS_OK) {
 		bus->streams_ready = false;
-		return oc_fail(reterr, OC_UNAVAILABLE, "NATS: consumer %s: %s (%d)", dname, natsStatus_GetText(s), (int)code);
+		return oc_fail(reterr, OC_UNAVAILABLE, "NATS: consumer %s: %s (%d)", dname,
+			       natsStatus_GetText(s), (int)code);
 	}
 	jsSubOptions_Init(&so);
 	so.Stream = sname;
@@ -337,7 +340,8 @@ enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durab
 	so.ManualAck = true;
 	s = js_SubscribeSync(&sub, bus->js, n == 1 ? subjects[0] : NULL, NULL, &so, &code);
 	if (s != NATS_OK)
-		return oc_fail(reterr, OC_UNAVAILABLE, "NATS: subscribe %s: %s (%d)", dname, natsStatus_GetText(s), (int)code);
+		return oc_fail(reterr, OC_UNAVAILABLE, "NATS: subscribe %s: %s (%d)", dname,
+			       natsStatus_GetText(s), (int)code);
 	natsSubscription_SetPendingLimits(sub, 65536, 256 << 20);
 	*ret = mem_alloc(sizeof(**ret));
 	(*ret)->bus_ref = bus;

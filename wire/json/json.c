@@ -28,7 +28,8 @@ static bool too_deep(const char *s, size_t n, unsigned max)
 	return false;
 }
 
-enum oc_err json_read(const char *s, size_t len, const struct json_limits *limits, json_t **ret, struct oc_fail *reterr)
+enum oc_err json_read(const char *s, size_t len, const struct json_limits *limits, json_t **ret,
+		      struct oc_fail *reterr)
 {
 	size_t max = limits && limits->bytes ? limits->bytes : (size_t)1 << 20;
 	unsigned depth = limits && limits->depth ? limits->depth : 64;
@@ -36,19 +37,22 @@ enum oc_err json_read(const char *s, size_t len, const struct json_limits *limit
 	json_t *v;
 
 	if (len > max)
-		return oc_fail(reterr, OC_TOO_LARGE, "the JSON has %zu bytes; at most %zu are taken", len, max);
+		return oc_fail(reterr, OC_TOO_LARGE, "the JSON has %zu bytes; at most %zu are taken", len,
+			       max);
 	if (too_deep(s, len, depth))
 		return oc_fail(reterr, OC_BAD_REQUEST, "the JSON is nested deeper than %u levels", depth);
 	v = json_loadb(s ? s : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
 	if (!v)
-		return oc_fail(reterr, OC_BAD_REQUEST, "not valid JSON: %s (line %d, column %d)", e.text, e.line, e.column);
+		return oc_fail(reterr, OC_BAD_REQUEST, "not valid JSON: %s (line %d, column %d)", e.text,
+			       e.line, e.column);
 	*ret = v;
 	return OC_OK;
 }
 
 enum oc_err json_read_own(const char *s, json_t **ret, struct oc_fail *reterr)
 {
-	return json_read(s, s ? strlen(s) : 0, &(struct json_limits){ .bytes = OWN_LIMIT, .depth = 512 }, ret, reterr);
+	return json_read(s, s ? strlen(s) : 0, &(struct json_limits){ .bytes = OWN_LIMIT, .depth = 512 }, ret,
+			 reterr);
 }
 
 static char *dump(const json_t *v, size_t flags)
@@ -58,9 +62,18 @@ static char *dump(const json_t *v, size_t flags)
 	return s ? s : mem_strdup("null");
 }
 
-char *json_text(const json_t *v) { return dump(v, JSON_COMPACT); }
-char *json_pretty(const json_t *v) { return dump(v, JSON_INDENT(2)); }
-char *json_canonical(const json_t *v) { return dump(v, JSON_COMPACT | JSON_SORT_KEYS); }
+char *json_text(const json_t *v)
+{
+	return dump(v, JSON_COMPACT);
+}
+char *json_pretty(const json_t *v)
+{
+	return dump(v, JSON_INDENT(2));
+}
+char *json_canonical(const json_t *v)
+{
+	return dump(v, JSON_COMPACT | JSON_SORT_KEYS);
+}
 
 void json_hash(const json_t *v, char out[HASH_HEX])
 {

@@ -10,10 +10,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define PREPARED_SLOTS 512	/* power of two; a full table falls back to unnamed statements */
+#define PREPARED_SLOTS 512 /* power of two; a full table falls back to unnamed statements */
 
 struct prepared {
-	const char *sql_ref;	/* constants: compared by address first, then by text */
+	const char *sql_ref; /* constants: compared by address first, then by text */
 	char *sql;
 	unsigned id;
 };
@@ -23,9 +23,9 @@ struct pg {
 	char sqlstate[6];
 	unsigned next_id, sent;
 	bool in_pipeline;
-	bool in_tx;	/* as of the last answer: a connection lost inside one is not silently made again */
+	bool in_tx; /* as of the last answer: a connection lost inside one is not silently made again */
 	struct prepared prepared[PREPARED_SLOTS];
-	unsigned char send_kind[PG_PARAMS_MAX * 4];	/* per sent item: 1 = a PREPARE answer comes first */
+	unsigned char send_kind[PG_PARAMS_MAX * 4]; /* per sent item: 1 = a PREPARE answer comes first */
 };
 
 struct pg_result {
@@ -38,9 +38,11 @@ static enum oc_err classify(const char *state, bool dead)
 {
 	if (dead || !state || !*state)
 		return OC_UNAVAILABLE;
-	if (str_starts(state, "08") || str_starts(state, "57P") || str_starts(state, "53") || str_eq(state, "25006"))
+	if (str_starts(state, "08") || str_starts(state, "57P") || str_starts(state, "53") ||
+	    str_eq(state, "25006"))
 		return OC_UNAVAILABLE;
-	if (str_eq(state, "40001") || str_eq(state, "40P01") || str_eq(state, "23505") || str_eq(state, "55P03"))
+	if (str_eq(state, "40001") || str_eq(state, "40P01") || str_eq(state, "23505") ||
+	    str_eq(state, "55P03"))
 		return OC_CONFLICT;
 	if (str_eq(state, "57014"))
 		return OC_UNAVAILABLE;
@@ -70,8 +72,8 @@ static enum oc_err fail_from(struct pg *pg, const PGresult *res, struct oc_fail 
 	snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", state ? state : "");
 	snprintf(text, sizeof(text), "%s", primary ? primary : PQerrorMessage(pg->conn));
 	chop(text);
-	return oc_fail_field(reterr, classify(state, dead), where, "PostgreSQL: %s%s%s%s", text, state ? " [" : "",
-			     state ? state : "", state ? "]" : "");
+	return oc_fail_field(reterr, classify(state, dead), where, "PostgreSQL: %s%s%s%s", text,
+			     state ? " [" : "", state ? state : "", state ? "]" : "");
 }
 
 static void forget_prepared(struct pg *pg)
@@ -118,9 +120,18 @@ void pg_close(struct pg *pg)
 	free(pg);
 }
 
-bool pg_alive(const struct pg *pg) { return PQstatus(pg->conn) == CONNECTION_OK; }
-int pg_socket(const struct pg *pg) { return PQsocket(pg->conn); }
-const char *pg_sqlstate(const struct pg *pg) { return pg->sqlstate; }
+bool pg_alive(const struct pg *pg)
+{
+	return PQstatus(pg->conn) == CONNECTION_OK;
+}
+int pg_socket(const struct pg *pg)
+{
+	return PQsocket(pg->conn);
+}
+const char *pg_sqlstate(const struct pg *pg)
+{
+	return pg->sqlstate;
+}
 
 bool pg_retryable(const struct pg *pg)
 {
@@ -158,7 +169,8 @@ static struct prepared *slot_for(struct pg *pg, const char *sql)
 	return NULL;
 }
 
-enum oc_err pg_send(struct pg *pg, const char *sql, const char *const *args, unsigned n, struct oc_fail *reterr)
+enum oc_err pg_send(struct pg *pg, const char *sql, const char *const *args, unsigned n,
+		    struct oc_fail *reterr)
 {
 	struct prepared *slot;
 	char name[24];
@@ -243,7 +255,7 @@ enum oc_err pg_sync(struct pg *pg, struct pg_result **results, unsigned n, struc
 			PQclear(res);
 		}
 	}
-	PQclear(read_one(pg));	/* the sync itself */
+	PQclear(read_one(pg)); /* the sync itself */
 	PQclear(PQgetResult(pg->conn));
 	PQexitPipelineMode(pg->conn);
 	pg->in_pipeline = false;
@@ -260,8 +272,8 @@ enum oc_err pg_sync(struct pg *pg, struct pg_result **results, unsigned n, struc
 	return err;
 }
 
-enum oc_err pg_query(struct pg *pg, const char *sql, const char *const *args, unsigned n, struct pg_result **ret,
-		     struct oc_fail *reterr)
+enum oc_err pg_query(struct pg *pg, const char *sql, const char *const *args, unsigned n,
+		     struct pg_result **ret, struct oc_fail *reterr)
 {
 	struct pg_result *one = NULL;
 	enum oc_err err = pg_send(pg, sql, args, n, reterr);
@@ -299,7 +311,10 @@ enum oc_err pg_script(struct pg *pg, const char *sql, struct oc_fail *reterr)
 	return err;
 }
 
-enum oc_err pg_begin(struct pg *pg, struct oc_fail *reterr) { return pg_query(pg, "BEGIN", PG_NO_ARGS, NULL, reterr); }
+enum oc_err pg_begin(struct pg *pg, struct oc_fail *reterr)
+{
+	return pg_query(pg, "BEGIN", PG_NO_ARGS, NULL, reterr);
+}
 
 enum oc_err pg_commit(struct pg *pg, struct oc_fail *reterr)
 {
@@ -321,7 +336,8 @@ void pg_rollback(struct pg *pg)
 	pg->in_tx = false;
 }
 
-enum oc_err pg_copy_in(struct pg *pg, const char *copy_sql, const char *rows, size_t len, struct oc_fail *reterr)
+enum oc_err pg_copy_in(struct pg *pg, const char *copy_sql, const char *rows, size_t len,
+		       struct oc_fail *reterr)
 {
 	PGresult *res = PQexec(pg->conn, copy_sql);
 	enum oc_err err = OC_OK;
@@ -369,7 +385,10 @@ void pg_result_free(struct pg_result *r)
 	free(r);
 }
 
-unsigned pg_rows(const struct pg_result *r) { return r ? (unsigned)PQntuples(r->res) : 0; }
+unsigned pg_rows(const struct pg_result *r)
+{
+	return r ? (unsigned)PQntuples(r->res) : 0;
+}
 
 unsigned pg_affected(const struct pg_result *r)
 {
@@ -409,7 +428,10 @@ bool pg_bool(const struct pg_result *r, unsigned row, unsigned col)
 	return s && *s == 't';
 }
 
-int pg_col(const struct pg_result *r, const char *name) { return PQfnumber(r->res, name); }
+int pg_col(const struct pg_result *r, const char *name)
+{
+	return PQfnumber(r->res, name);
+}
 
 const char *pg_named(const struct pg_result *r, unsigned row, const char *name)
 {
@@ -550,7 +572,8 @@ enum oc_err pg_pool_take(struct pg_pool *pool, int timeout_ms, struct pg **ret, 
 			break;
 		}
 		if (pthread_cond_timedwait(&pool->given, &pool->lock, &until) != 0) {
-			err = oc_fail(reterr, OC_UNAVAILABLE, "all %u database connections are busy", pool->max);
+			err = oc_fail(reterr, OC_UNAVAILABLE, "all %u database connections are busy",
+				      pool->max);
 			break;
 		}
 	}

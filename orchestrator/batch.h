@@ -1,0 +1,56 @@
+/* batch.h - many cases' steps in one transaction: the inside of the one door.
+ *
+ * transition.c (one case, for people) and loop.c (many, for roles' events) read rows, let case_step()
+ * decide, and collect what each accepted step writes; batch_send() then puts everything into one
+ * pipeline. Nothing here commits. Used by orchestrator/ only; one thread per batch. */
+#pragma once
+#include "orchestrator/fsm.h"
+#include "wire/json/json.h"
+#include "wire/pg/pg.h"
+
+/* One event for one case, before and after the decision. Texts are lent. */
+struct step {
+	enum case_event_kind event;
+	unsigned who;
+	const char *actor, *role, *reason, *correlation_id, *trace_id;
+	const char *product_id; /* of a role's event */
+	const json_t *args;     /* of the caller: goes into the command asked for */
+	const json_t *meta;     /* of a role's event: goes onto the timeline */
+
+	/* the case as it was read */
+	const struct pg_result *row;
+	unsigned at;
+	struct case_now now;
+
+	/* the answer */
+	struct case_move move;
+	int version, epoch; /* after the step */
+	long long cmd_id;   /* the command asked for, or the outstanding one when joined */
+};
+
+struct batch;
+struct batch *batch_new(void);
+void batch_free(struct batch *b);
+DEFINE_AUTO(batch, struct batch *, batch_free);
+
+/* Fills now and the facts from the row, calls case_step(). */
+void step_decide(struct step *s);
+/* Collects the writes of an accepted step. */
+void batch_accept(struct batch *b, struct step *s);
+/* Sends all of it into the connection's open pipeline; returns how many statements were sent. */
+MUST_CHECK enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struct oc_fail *reterr);
+size_t batch_accepted(const struct batch *b);
+void batch_count_metrics(const struct batch *b); /* after the commit */
+
+/* A case's next timeline row: fills canonical text (yours) and the hash, in hex, over the previous head. */
+struct timeline_row {
+	const char *tenant, *case_id, *event, *from, *to, *actor, *reason, *correlation_id;
+	int seq, version, epoch;
+	int64_t at_us;
+	const json_t *meta;
+};
+char *timeline_seal(const struct timeline_row *row, const char *head_hex, char ret_hash_hex[HASH_HEX]);
+
+/* The seconds a state may take; negative: no deadline. */
+double state_deadline_s(enum case_state state, bool waiting_for_person, double exec_budget_s,
+			double verify_budget_s);

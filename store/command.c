@@ -1,0 +1,91 @@
+#include "store/command.h"
+
+const char SQL_COMMAND_LEASE[] =
+	"WITH free AS (SELECT o.id FROM outbox o WHERE o.id = ANY($1::bigint[]) AND o.kind = 'c' AND o.topic = ANY($4::text[])"
+	"  AND o.done_at IS NULL AND (o.lease_until IS NULL OR o.lease_until < now())"
+	"  AND (o.not_before IS NULL OR o.not_before <= now()) AND o.attempts < o.max_attempts"
+	"  ORDER BY o.id FOR UPDATE SKIP LOCKED)"
+	" UPDATE outbox o SET lease_token = $2::uuid, lease_until = now() + make_interval(secs => $3::float8 / 1000),"
+	" attempts = o.attempts + 1 FROM free WHERE o.id = free.id"
+	" RETURNING o.id, o.tenant_id, o.key, o.case_id, o.topic, o.epoch, o.attempts, o.max_attempts, o.trace_id, o.payload::text,"
+	" (extract(epoch FROM now()) * 1000000)::bigint";
+
+const char SQL_COMMAND_OPEN[] =
+	"SELECT id FROM outbox WHERE kind = 'c' AND topic = ANY($1::text[]) AND done_at IS NULL"
+	" AND (lease_until IS NULL OR lease_until < now()) AND (not_before IS NULL OR not_before <= now())"
+	" AND attempts < max_attempts ORDER BY id LIMIT $2::int";
+
+const char SQL_COMMAND_RENEW[] =
+	"UPDATE outbox o SET lease_until = now() + make_interval(secs => $3::float8 / 1000) FROM ops_case c"
+	" WHERE o.id = $1::bigint AND o.lease_token = $2::uuid AND o.done_at IS NULL"
+	" AND c.tenant_id = o.tenant_id AND c.id = o.case_id AND c.epoch = o.epoch RETURNING c.cancel_cause";
+
+const char SQL_COMMAND_HOLD[] =
+	"SELECT o.id FROM outbox o LEFT JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
+	" WHERE o.id = ANY($1::bigint[]) AND o.lease_token = $2::uuid AND o.done_at IS NULL"
+	" AND (c.epoch = o.epoch OR o.topic IN ('cmd.notify', 'cmd.learn')) ORDER BY o.id FOR UPDATE OF o";
+
+const char SQL_COMMAND_ANSWER[] =
+	"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, payload, epoch, case_version, cmd_id, product_id, trace_id)"
+	" SELECT o.tenant_id, o.case_id, 'e', a.topic, o.key, a.payload, o.epoch, o.case_version, o.id, a.product, o.trace_id"
+	" FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::jsonb[]) AS a(id, topic, product, payload)"
+	" JOIN outbox o ON o.id = a.id ORDER BY o.id";
+
+const char SQL_COMMAND_DONE[] =
+	"UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now())"
+	" WHERE id = ANY($1::bigint[]) AND done_at IS NULL";
+
+const char SQL_COMMAND_LATER[] =
+	"UPDATE outbox o SET lease_token = NULL, lease_until = NULL, published_at = NULL, attempts = greatest(o.attempts - 1, 0),"
+	" not_before = now() + make_interval(secs => l.s) FROM unnest($1::bigint[], $2::float8[]) AS l(id, s)"
+	" WHERE o.id = l.id AND o.done_at IS NULL";
+
+const char SQL_COMMAND_BACK[] =
+	"UPDATE outbox SET lease_until = now() + make_interval(secs => $3::float8) WHERE id = ANY($1::bigint[])"
+	" AND lease_token = $2::uuid AND done_at IS NULL";
+
+const char SQL_OUTBOX_UNPUBLISHED[] =
+	"SELECT id, kind, topic, key, payload::text, epoch, case_version, case_id, cmd_id, product_id, trace_id, publish_count,"
+	" to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
+	" extract(epoch FROM now() - greatest(created_at, coalesce(not_before, created_at))), pg_backend_pid()"
+	" FROM outbox WHERE published_at IS NULL AND done_at IS NULL AND (not_before IS NULL OR not_before <= now())"
+	" ORDER BY id LIMIT $1::int";
+
+const char SQL_OUTBOX_PUBLISHED[] =
+	"UPDATE outbox SET published_at = now(), publish_count = publish_count + 1,"
+	" done_at = CASE WHEN kind = 'x' THEN now() ELSE done_at END WHERE id = ANY($1::bigint[])";
+
+const char SQL_OUTBOX_EVENTS_OPEN[] =
+	"SELECT id FROM outbox WHERE kind = 'e' AND done_at IS NULL ORDER BY id LIMIT $1::int";
+
+const char SQL_SWEEP_REOFFER[] =
+	"WITH lost AS (SELECT id FROM outbox WHERE done_at IS NULL AND kind IN ('c', 'e')"
+	"  AND published_at < now() - interval '5 seconds'"
+	"  AND (kind = 'e' OR ((lease_until IS NULL OR lease_until < now()) AND attempts < max_attempts))"
+	"  AND (not_before IS NULL OR not_before <= now())"
+	"  ORDER BY id LIMIT $1::int FOR UPDATE SKIP LOCKED)"
+	" UPDATE outbox o SET published_at = NULL FROM lost WHERE o.id = lost.id RETURNING o.topic";
+
+const char SQL_SWEEP_DEADLINES[] =
+	"SELECT tenant_id, id, status, cancel_cause FROM ops_case WHERE deadline_at < now() ORDER BY deadline_at LIMIT $1::int";
+
+const char SQL_SWEEP_EXHAUSTED[] =
+	"SELECT o.id, o.tenant_id, o.case_id, o.topic, (c.cmd_id = o.id), o.attempts FROM outbox o"
+	" LEFT JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
+	" WHERE o.kind = 'c' AND o.done_at IS NULL AND o.attempts >= o.max_attempts"
+	" AND (o.lease_until IS NULL OR o.lease_until < now()) ORDER BY o.id LIMIT $1::int";
+
+const char SQL_SWEEP_GIVE_UP[] =
+	"WITH o AS (UPDATE outbox SET done_at = now() WHERE id = $1::bigint AND done_at IS NULL"
+	"  RETURNING id, tenant_id, topic, case_id, payload)"
+	" INSERT INTO dead_letter (tenant_id, kind, source, reason, body, ref_id)"
+	" SELECT tenant_id, 'command', topic, $2, jsonb_build_object('case_id', case_id, 'payload', payload)::text, id FROM o";
+
+const char SQL_SWEEP_EXPIRED[] =
+	"WITH late AS (SELECT d.id FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
+	"  WHERE d.status = 'pending' AND d.expires_at < now() ORDER BY d.expires_at LIMIT $1::int FOR UPDATE OF d SKIP LOCKED)"
+	" UPDATE gate_decision d SET status = 'expired', decided_at = now() FROM late, ops_case c"
+	" WHERE d.id = late.id AND c.tenant_id = d.tenant_id AND c.id = d.case_id"
+	" RETURNING d.tenant_id, d.case_id, d.id, (c.status = 'WAIT_GATE' AND c.epoch = d.epoch AND c.plan_id = d.plan_id)";
+
+const char SQL_INSTALLATION[] = "SELECT id, effects FROM installation";

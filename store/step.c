@@ -1,0 +1,144 @@
+#include "store/step.h"
+
+const char SQL_STEP_LOCK[] =
+	"SELECT count(*) FROM (SELECT c.id FROM ops_case c"
+	" JOIN unnest($1::bigint[], $2::uuid[]) AS e(tenant_id, id) ON c.tenant_id = e.tenant_id AND c.id = e.id"
+	" ORDER BY c.id FOR UPDATE OF c) locked";
+
+#define READ_COLUMNS                                                                                                      \
+	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                              \
+	" c.plan_id, c.plan_kind, c.decision_id, c.run_id, c.cmd_id,"                                                     \
+	" (SELECT CASE WHEN o2.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o2"                         \
+	"   WHERE o2.id = c.cmd_id AND o2.tenant_id = c.tenant_id AND o2.done_at IS NULL),"                               \
+	" c.cancel_cause, c.rollbacks, c.resumes, c.timeline_seq, encode(c.timeline_head, 'hex'),"                        \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.dispatched > 0),"   \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.applied > 0),"      \
+	" c.closed_at > now() - interval '7 days',"                                                                       \
+	" (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"             \
+	" cp.fingerprint, cp.exec_budget_s, cp.verify_budget_s,"                                                          \
+	" p.complete, p.epoch, p.kind,"                                                                                   \
+	" (d.status = 'approved' AND d.plan_id = c.plan_id AND d.plan_hash = cp.hash AND d.expires_at > now()), d.epoch," \
+	" r.status, r.applied > 0, r.dispatched > 0, r.epoch,"                                                            \
+	" v.verdict, v.epoch,"                                                                                            \
+	" EXISTS (SELECT 1 FROM ops_case pc WHERE pc.tenant_id = c.tenant_id AND pc.id = c.parent_id"                     \
+	"   AND pc.status <> 'CLOSED'), c.title"
+
+#define READ_PRODUCTS                                                                                           \
+	" LEFT JOIN plan_proposed cp ON cp.tenant_id = c.tenant_id AND cp.case_id = c.id AND cp.id = c.plan_id" \
+	" LEFT JOIN plan_proposed p ON p.tenant_id = c.tenant_id AND p.case_id = c.id AND p.id = e.product"     \
+	" LEFT JOIN gate_decision d ON d.tenant_id = c.tenant_id AND d.case_id = c.id AND d.id = e.product"     \
+	" LEFT JOIN exec_run r ON r.tenant_id = c.tenant_id AND r.case_id = c.id AND r.id = e.product"          \
+	" LEFT JOIN verdict v ON v.tenant_id = c.tenant_id AND v.case_id = c.id AND v.id = e.product"
+
+const char SQL_STEP_READ[] =
+	"SELECT e.ord, " READ_COLUMNS ", NULL, NULL, NULL, NULL, NULL, NULL"
+	" FROM unnest($1::int[], $2::bigint[], $3::uuid[], $4::uuid[]) AS e(ord, tenant_id, case_id, product)"
+	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id" READ_PRODUCTS " ORDER BY e.ord";
+
+/* Without waiting: a case that somebody else holds is simply not in the answer and is tried again. */
+const char SQL_STEP_READ_EVENTS[] =
+	"SELECT 0, " READ_COLUMNS ", e.id, e.topic, e.epoch, e.product, e.payload, e.trace_id"
+	" FROM (SELECT o.id, o.tenant_id, o.case_id, o.topic, o.epoch, o.product_id AS product, o.payload, o.trace_id"
+	"  FROM outbox o WHERE o.id = ANY($1::bigint[]) AND o.kind = 'e' AND o.done_at IS NULL) e"
+	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id" READ_PRODUCTS
+	" ORDER BY c.id, e.id FOR UPDATE OF c SKIP LOCKED";
+
+const char SQL_STEP_OPEN_EVENTS[] =
+	"SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL";
+
+const char SQL_STEP_CASE[] =
+	"WITH e AS (SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::int[], $6::text[], $7::text[],"
+	" $8::text[], $9::uuid[], $10::text[], $11::uuid[], $12::uuid[], $13::bigint[], $14::text[], $15::text[], $16::int[],"
+	" $17::int[], $18::text[], $19::float8[], $20::int[], $21::text[]) AS e(tenant_id, id, version, status, grow, park_reason,"
+	" sentence, resolution, plan_id, plan_kind, decision_id, run_id, cmd_id, cmd_topic, cancel, rollback, resume,"
+	" failed, deadline, seq, head)),"
+	" u AS (UPDATE ops_case c SET status = e.status, version = c.version + 1, epoch = c.epoch + e.grow,"
+	" park_reason = e.park_reason, sentence = e.sentence, resolution = e.resolution,"
+	" plan_id = e.plan_id, plan_kind = e.plan_kind, decision_id = e.decision_id, run_id = e.run_id,"
+	" cmd_id = e.cmd_id, cmd_topic = e.cmd_topic, cancel_cause = e.cancel,"
+	" rollbacks = c.rollbacks + e.rollback, resumes = c.resumes + e.resume,"
+	" failed_plans = CASE WHEN e.failed IS NULL OR e.failed = ANY(c.failed_plans) THEN c.failed_plans"
+	"  ELSE c.failed_plans || e.failed END,"
+	" deadline_at = CASE WHEN e.deadline < 0 THEN c.deadline_at ELSE now() + make_interval(secs => e.deadline) END,"
+	" timeline_seq = e.seq, timeline_head = decode(e.head, 'hex'),"
+	" entered_at = CASE WHEN e.grow > 0 THEN now() ELSE c.entered_at END, updated_at = now(),"
+	" closed_at = CASE WHEN e.status = 'CLOSED' THEN now() END"
+	" FROM e WHERE c.tenant_id = e.tenant_id AND c.id = e.id AND c.version = e.version RETURNING 1)"
+	" SELECT opscase_expect(count(*), $22::bigint, 'ops_case') FROM u";
+
+const char SQL_STEP_TIMELINE[] =
+	"INSERT INTO case_timeline (tenant_id, case_id, seq, event, actor, reason, correlation_id, meta, canonical, hash, refusal_key)"
+	" SELECT t, c, s, ev, a, r, co, m, ca, decode(h, 'hex'), k FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[],"
+	" $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::text[], $10::text[], $11::text[])"
+	" AS x(t, c, s, ev, a, r, co, m, ca, h, k)";
+
+const char SQL_STEP_OUTBOX[] =
+	"INSERT INTO outbox (id, tenant_id, case_id, kind, topic, key, payload, epoch, case_version, max_attempts, trace_id, not_before)"
+	" SELECT i, t, c, k::\"char\", tp, ky, p, ep, v, ma, tr, CASE WHEN h THEN timestamptz 'infinity' END"
+	" FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::int[], $9::int[],"
+	" $10::int[], $11::text[], $12::bool[]) AS x(i, t, c, k, tp, ky, p, ep, v, ma, tr, h)";
+
+const char SQL_STEP_COMMANDS_OVER[] =
+	"UPDATE outbox SET done_at = now() WHERE id = ANY($1::bigint[]) AND done_at IS NULL";
+
+const char SQL_STEP_RELEASE[] =
+	"UPDATE outbox SET not_before = NULL WHERE id = ANY($1::bigint[]) AND done_at IS NULL AND not_before = 'infinity'";
+
+const char SQL_STEP_EVENTS_DONE[] =
+	"WITH o AS (UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now())"
+	"  WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL RETURNING id, tenant_id),"
+	" i AS (INSERT INTO inbox (consumer, msg_id, tenant_id) SELECT 'orchestrator', id, tenant_id FROM o"
+	"  ON CONFLICT DO NOTHING RETURNING 1)"
+	" SELECT opscase_expect(count(*), $2::bigint, 'inbox') FROM i";
+
+const char SQL_STEP_EVENT_FAILED[] =
+	"WITH o AS (UPDATE outbox SET attempts = attempts + 1,"
+	"  done_at = CASE WHEN attempts + 1 >= max_attempts THEN now() END"
+	"  WHERE id = $1::bigint AND kind = 'e' AND done_at IS NULL"
+	"  RETURNING id, tenant_id, topic, payload, case_id, done_at)"
+	" INSERT INTO dead_letter (tenant_id, kind, source, reason, body, ref_id)"
+	" SELECT tenant_id, 'event', topic, $2, jsonb_build_object('case_id', case_id, 'payload', payload)::text, id"
+	" FROM o WHERE done_at IS NOT NULL RETURNING id";
+
+const char SQL_STEP_REFUSAL_AGAIN[] =
+	"UPDATE case_timeline SET repeats = repeats + 1 WHERE tenant_id = $1::bigint AND case_id = $2::uuid"
+	" AND refusal_key = $3 RETURNING id";
+
+const char SQL_STEP_HEAD[] = "UPDATE ops_case SET timeline_seq = $3::int, timeline_head = decode($4, 'hex')"
+			     " WHERE tenant_id = $1::bigint AND id = $2::uuid";
+
+const char SQL_STEP_IDEM_CLAIM[] =
+	"INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state)"
+	" VALUES ($1::bigint, $2, $3, $4, $5, 'in_flight') ON CONFLICT (tenant_id, principal, route, key) DO UPDATE"
+	" SET body_hash = excluded.body_hash, state = 'in_flight', status = NULL, response = NULL, created_at = now(),"
+	" expires_at = now() + interval '24 hours' WHERE idempotency.expires_at < now() RETURNING 1";
+
+const char SQL_STEP_IDEM_SEEN[] =
+	"SELECT body_hash, state, status, response::text FROM idempotency"
+	" WHERE tenant_id = $1::bigint AND principal = $2 AND route = $3 AND key = $4";
+
+const char SQL_STEP_IDEM_KEEP[] =
+	"UPDATE idempotency SET state = 'done', status = $5::int, response = $6::jsonb"
+	" WHERE tenant_id = $1::bigint AND principal = $2 AND route = $3 AND key = $4";
+
+const char SQL_STEP_IDEM_KEEP_CASE[] =
+	"UPDATE idempotency i SET state = 'done', status = $5::int, response = opscase_case_json(c) FROM ops_case c"
+	" WHERE i.tenant_id = $1::bigint AND i.principal = $2 AND i.route = $3 AND i.key = $4"
+	" AND c.tenant_id = i.tenant_id AND c.id = $6::uuid";
+
+const char SQL_STEP_CASE_JSON[] =
+	"SELECT opscase_case_json(c)::text FROM ops_case c WHERE c.tenant_id = $1::bigint AND c.id = $2::uuid";
+
+const char SQL_STEP_SPARES[] =
+	"SELECT (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"
+	" nextval('outbox_id_seq')";
+
+const char SQL_STEP_NEW_CASE[] =
+	"INSERT INTO ops_case (id, tenant_id, tenant, title, status, version, epoch, drive, severity, opened_by, trace_id,"
+	" follows_id, parent_id, timeline_seq, timeline_head, cmd_id, cmd_topic, deadline_at)"
+	" VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6::int, $7::int, $8, $9, $10, $11, $12::uuid, $13::uuid, $14::int,"
+	" decode($15, 'hex'), $16::bigint, $17, CASE WHEN $18::float8 IS NOT NULL THEN now() + make_interval(secs => $18::float8) END)";
+
+const char SQL_STEP_NEW_BODY[] =
+	"INSERT INTO case_body (case_id, tenant_id, summary, labels, evidence, template, params)"
+	" VALUES ($1::uuid, $2::bigint, $3, $4::jsonb, $5::jsonb, $6, $7::jsonb)";

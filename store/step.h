@@ -1,0 +1,99 @@
+/* step.h - the statements of the one door: lock cases, read the facts, write the step.
+ *
+ * Only orchestrator/ uses these. Every statement is set-based, so that many cases' steps share one
+ * transaction; each writes only rows of the tenant it names. */
+#pragma once
+
+/* Blocks until the cases are free. $1 bigint[] tenants, $2 uuid[] cases. */
+extern const char SQL_STEP_LOCK[];
+/* The facts of locked cases. $1 int[] ordinals, $2 bigint[] tenants, $3 uuid[] cases, $4 uuid[] products. */
+extern const char SQL_STEP_READ[];
+/* Open events and their cases, those that are free now, in id order. $1 bigint[] outbox ids. */
+extern const char SQL_STEP_READ_EVENTS[];
+/* Which of these events still wait. $1 bigint[]. */
+extern const char SQL_STEP_OPEN_EVENTS[];
+
+/* Columns of both reads, in order. */
+enum step_col {
+	SC_ORD,
+	SC_TENANT_ID,
+	SC_TENANT,
+	SC_CASE_ID,
+	SC_STATUS,
+	SC_VERSION,
+	SC_EPOCH,
+	SC_DRIVE,
+	SC_PARK_REASON,
+	SC_PLAN_ID,
+	SC_PLAN_KIND,
+	SC_DECISION_ID,
+	SC_RUN_ID,
+	SC_CMD_ID,
+	SC_CMD_STATE,
+	SC_CANCEL,
+	SC_ROLLBACKS,
+	SC_RESUMES,
+	SC_SEQ,
+	SC_HEAD,
+	SC_DISPATCHED,
+	SC_APPLIED,
+	SC_REOPENABLE,
+	SC_NOW,
+	SC_SPARE_1,
+	SC_SPARE_2,
+	SC_CUR_FINGERPRINT,
+	SC_CUR_EXEC_S,
+	SC_CUR_VERIFY_S,
+	SC_P_COMPLETE,
+	SC_P_EPOCH,
+	SC_P_KIND,
+	SC_D_BINDS,
+	SC_D_EPOCH,
+	SC_R_STATUS,
+	SC_R_APPLIED,
+	SC_R_DISPATCHED,
+	SC_R_EPOCH,
+	SC_V_VERDICT,
+	SC_V_EPOCH,
+	SC_PARENT_OPEN,
+	SC_TITLE,
+	/* of the event's outbox row; only SQL_STEP_READ_EVENTS fills these */
+	SC_EV_ID,
+	SC_EV_TOPIC,
+	SC_EV_EPOCH,
+	SC_EV_PRODUCT,
+	SC_EV_PAYLOAD,
+	SC_EV_TRACE,
+	SC_COUNT
+};
+
+/* $1 tenants, $2 cases, $3 versions, $4 status, $5 epoch growth, $6 park_reason, $7 sentence, $8 resolution,
+ * $9 plan, $10 plan_kind, $11 decision, $12 run, $13 cmd id, $14 cmd topic, $15 cancel, $16 rollback growth,
+ * $17 resume growth, $18 failed fingerprint, $19 deadline seconds (-1 keeps, NULL clears), $20 seq, $21 head,
+ * $22 row count. */
+extern const char SQL_STEP_CASE[];
+/* $1 tenants, $2 cases, $3 seq, $4 event, $5 actor, $6 reason, $7 correlation, $8 meta, $9 canonical,
+ * $10 hash, $11 refusal key. */
+extern const char SQL_STEP_TIMELINE[];
+/* $1 ids, $2 tenants, $3 cases, $4 kinds, $5 topics, $6 keys, $7 payloads, $8 epochs, $9 versions,
+ * $10 max attempts, $11 traces, $12 held. */
+extern const char SQL_STEP_OUTBOX[];
+extern const char SQL_STEP_COMMANDS_OVER[]; /* $1 bigint[]: commands whose state was left */
+extern const char SQL_STEP_RELEASE[];       /* $1 bigint[]: held commands let go */
+/* $1 ids, $2 count: inbox rows and the events marked done, or the whole step is undone. */
+extern const char SQL_STEP_EVENTS_DONE[];
+extern const char SQL_STEP_EVENT_FAILED[]; /* $1 id, $2 reason: an attempt; exhausted ones go to dead_letter */
+
+/* A refusal seen before: $1 tenant, $2 case, $3 key. Returns its id when there is one, counted. */
+extern const char SQL_STEP_REFUSAL_AGAIN[];
+extern const char SQL_STEP_HEAD[]; /* $1 tenant, $2 case, $3 seq, $4 head: a row without a version */
+
+extern const char SQL_STEP_IDEM_CLAIM[];     /* $1 tenant, $2 principal, $3 route, $4 key, $5 body hash */
+extern const char SQL_STEP_IDEM_SEEN[];      /* $1..$4: body_hash, state, status, response */
+extern const char SQL_STEP_IDEM_KEEP[];      /* $1..$4, $5 status, $6 response */
+extern const char SQL_STEP_IDEM_KEEP_CASE[]; /* $1..$4, $5 status, $6 case: the case as it is now */
+extern const char SQL_STEP_CASE_JSON[];      /* $1 tenant, $2 case */
+
+extern const char SQL_STEP_SPARES[]; /* now, nextval x 3 */
+extern const char SQL_STEP_NEW_CASE[];
+extern const char SQL_STEP_NEW_BODY[];
