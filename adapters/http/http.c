@@ -1,4 +1,4 @@
-/* http.c - http.get, http.call and http.change: from params to a request, from an answer to an outcome. */
+/* http.c - http.get and http.call: from params to a request, from an answer to an outcome. */
 #include "fetch.h"
 
 #include <common/answer.h>
@@ -681,11 +681,9 @@ static int enter(void *ctx, const struct opscase_action *act, struct opscase_rep
 	if (!got)
 		r = answer_error(reply, entry == ENTRY_PROBE ? OPSCASE_UNCLEAR : OPSCASE_NOT_APPLIED,
 				 "no memory");
-	else if (!call.params || (!call.reads && strcmp(act->operation, "http.call") != 0 &&
-				  strcmp(act->operation, "http.change") != 0))
-		r = answer_error(
-			reply, OPSCASE_REFUSED,
-			"this adapter does http.get, http.call and http.change, with an object of params");
+	else if (!call.params || (!call.reads && strcmp(act->operation, "http.call") != 0))
+		r = answer_error(reply, OPSCASE_REFUSED,
+				 "this adapter does http.get and http.call, with an object of params");
 	else if (act->expected_binding && !call.expected)
 		r = answer_error(reply, OPSCASE_REFUSED, "the expected binding is not a JSON object");
 	else if (!value_is_plain(act->idempotency_key) || strlen(act->idempotency_key) > 128)

@@ -202,17 +202,17 @@ static void a_call_takes_effect_once_and_can_be_probed_and_undone(void **state)
 	int before = effects();
 
 	(void)state;
-	expect(VALIDATE, "http.change", THING("a"), OPSCASE_VALID, NULL);
-	expect(DRY_RUN, "http.change", THING("a"), OPSCASE_WOULD_DO, "PUT http://127.0.0.1");
-	expect(PROBE, "http.change", THING("a"), OPSCASE_NOT_APPLIED, "\"probe_status\": 404");
+	expect(VALIDATE, "http.call", THING("a"), OPSCASE_VALID, NULL);
+	expect(DRY_RUN, "http.call", THING("a"), OPSCASE_WOULD_DO, "PUT http://127.0.0.1");
+	expect(PROBE, "http.call", THING("a"), OPSCASE_NOT_APPLIED, "\"probe_status\": 404");
 	assert_int_equal(effects(), before);
-	expect(RUN, "http.change", THING("a"), OPSCASE_DONE, "\"changed\": 1");
-	expect(PROBE, "http.change", THING("a"), OPSCASE_APPLIED, "\"probe_etag\"");
-	expect(RUN, "http.change", THING("a"), OPSCASE_DONE, "\"already\": true");
+	expect(RUN, "http.call", THING("a"), OPSCASE_DONE, "\"changed\": 1");
+	expect(PROBE, "http.call", THING("a"), OPSCASE_APPLIED, "\"probe_etag\"");
+	expect(RUN, "http.call", THING("a"), OPSCASE_DONE, "\"already\": true");
 	assert_int_equal(effects(), before + 1);
-	expect(UNDO, "http.change", THING("a"), OPSCASE_DONE, "\"changed\": 1");
-	expect(PROBE, "http.change", THING("a"), OPSCASE_NOT_APPLIED, NULL);
-	expect(UNDO, "http.change", THING("a"), OPSCASE_DONE, "\"already\": true");
+	expect(UNDO, "http.call", THING("a"), OPSCASE_DONE, "\"changed\": 1");
+	expect(PROBE, "http.call", THING("a"), OPSCASE_NOT_APPLIED, NULL);
+	expect(UNDO, "http.call", THING("a"), OPSCASE_DONE, "\"already\": true");
 	assert_int_equal(effects(), before + 2);
 	expect(UNDO, "http.call", "{\"url\":\"http://127.0.0.1:PORT/things/a\"}", OPSCASE_NOT_APPLIED,
 	       "does not say");
