@@ -2,30 +2,11 @@
  *
  * What is set here is a state, so no mark is needed: the same step twice finds it in place. Servers that
  * shall take traffic are set before those that shall not, so the backend is never empty on the way. */
-#include "gateway.h"
+#include "haproxy_socket.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-#define ANSWER_MAX_BYTES (4 * 1024 * 1024)
-#define COMMAND_MS       10000
-
-/* Bits of srv_admin_state in `show servers state`. */
-enum { ADMIN_MAINT = 0x63, ADMIN_DRAIN = 0x18 };
-
-enum said { SAID, NOT_SENT, NOT_HEARD, SAID_CANCELLED };
-
-struct haproxy {
-	struct gateway_call *call;
-	const char *socket, *backend;
-	json_t *servers; /* [{"name","weight","state"}], by name */
-	char why[1024];
-};
 
 static bool name_is_plain(const char *name)
 {
@@ -84,266 +65,6 @@ int haproxy_validate(struct gateway_call *call)
 	return call->reply->send(call->reply, OPSCASE_VALID, "{}");
 }
 
-/* ---- the socket */
-
-static int socket_open(struct haproxy *ha)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlen(ha->socket) >= sizeof addr.sun_path) {
-		snprintf(ha->why, sizeof ha->why, "the path of the runtime socket is too long");
-		return -1;
-	}
-	strcpy(addr.sun_path, ha->socket);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
-		snprintf(ha->why, sizeof ha->why, "cannot reach HAProxy at '%s': %s", ha->socket,
-			 strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* One command, one answer up to the end of the stream. `*ret` is the caller's on SAID. */
-static enum said ask(struct haproxy *ha, const char *command, char **ret)
-{
-	int64_t until = answer_clock_ms() + COMMAND_MS;
-	size_t used = 0, size = 16384;
-	char *text;
-	int fd;
-
-	if (gateway_cancelled(ha->call)) {
-		snprintf(ha->why, sizeof ha->why, "cancelled");
-		return SAID_CANCELLED;
-	}
-	fd = socket_open(ha);
-	if (fd < 0)
-		return NOT_SENT;
-	/* A command is far smaller than a socket's buffer: it goes whole or not at all. */
-	if (send(fd, command, strlen(command), MSG_NOSIGNAL) != (ssize_t)strlen(command)) {
-		snprintf(ha->why, sizeof ha->why, "cannot write to HAProxy at '%s': %s", ha->socket,
-			 strerror(errno));
-		close(fd);
-		return NOT_SENT;
-	}
-	text = malloc(size);
-	for (;;) {
-		enum gateway_wait w = gateway_wait(ha->call, fd, POLLIN, until - answer_clock_ms());
-		ssize_t n;
-
-		if (!text || w != WAIT_READY) {
-			snprintf(ha->why, sizeof ha->why, "%s",
-				 !text                 ? "no memory for HAProxy's answer"
-				 : w == WAIT_CANCELLED ? "cancelled while HAProxy had not answered"
-						       : "HAProxy did not answer in time");
-			break;
-		}
-		if (used + 1 == size) {
-			char *more = size < ANSWER_MAX_BYTES ? realloc(text, size * 2) : NULL;
-
-			if (!more) {
-				snprintf(ha->why, sizeof ha->why, "HAProxy's answer is longer than %d bytes",
-					 ANSWER_MAX_BYTES);
-				break;
-			}
-			text = more;
-			size *= 2;
-		}
-		n = recv(fd, text + used, size - 1 - used, 0);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0) {
-			snprintf(ha->why, sizeof ha->why, "HAProxy hung up: %s", strerror(errno));
-			break;
-		}
-		if (n == 0) {
-			close(fd);
-			text[used] = '\0';
-			*ret = text;
-			return SAID;
-		}
-		used += (size_t)n;
-	}
-	close(fd);
-	free(text);
-	return NOT_HEARD;
-}
-
-/* ---- reading */
-
-/* The index of a column in a header line of words; -1 if it has none. */
-static int column(const char *header, const char *separators, const char *name)
-{
-	int i = 0;
-
-	header += strspn(header, "# ");
-	for (;; i++) {
-		size_t n = strcspn(header, separators);
-
-		if (n == strlen(name) && memcmp(header, name, n) == 0)
-			return i;
-		header += n;
-		if (*header == '\0' || *header == '\n')
-			return -1;
-		header++;
-	}
-}
-
-/* The field with that index of one line, copied. */
-static bool field(const char *line, const char *separators, int index, char *text, size_t size)
-{
-	for (; index > 0; index--) {
-		line += strcspn(line, separators);
-		if (*line == '\0' || *line == '\n')
-			return false;
-		line++;
-	}
-	size_t n = strcspn(line, separators);
-
-	if (index < 0 || n >= size)
-		return false;
-	memcpy(text, line, n);
-	text[n] = '\0';
-	return true;
-}
-
-static const char *next_line(const char *line)
-{
-	const char *end = strchr(line, '\n');
-
-	return end ? end + 1 : NULL;
-}
-
-static json_t *server_named(const json_t *servers, const char *name)
-{
-	json_t *s;
-	size_t i;
-
-	json_array_foreach((json_t *)servers, i,
-			   s) if (strcmp(gateway_text(s, "name", ""), name) == 0) return s;
-	return NULL;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(gateway_text(*(json_t *const *)a, "name", ""),
-		      gateway_text(*(json_t *const *)b, "name", ""));
-}
-
-static json_t *sorted_by_name(json_t *take_servers)
-{
-	size_t n = json_array_size(take_servers);
-	json_t **all = calloc(n + 1, sizeof *all), *sorted = json_array();
-
-	for (size_t i = 0; all && i < n; i++)
-		all[i] = json_array_get(take_servers, i);
-	if (all)
-		qsort(all, n, sizeof *all, by_name);
-	for (size_t i = 0; all && i < n; i++)
-		json_array_append(sorted, all[i]);
-	free(all);
-	json_decref(take_servers);
-	return sorted;
-}
-
-/* Fills ha->servers from `show servers state`. */
-static bool parse_state(struct haproxy *ha, const char *text)
-{
-	const char *header = text, *line;
-	int be, name, admin, weight;
-	json_t *servers;
-
-	while (header && *header != '#')
-		header = next_line(header);
-	if (!header) {
-		snprintf(ha->why, sizeof ha->why, "HAProxy says of backend '%s': %.200s", ha->backend,
-			 text[strspn(text, "\n ")] ? text : "nothing");
-		for (char *p = ha->why; *p; p++)
-			if (*p == '\n')
-				*p = ' ';
-		return false;
-	}
-	be = column(header, " \n", "be_name");
-	name = column(header, " \n", "srv_name");
-	admin = column(header, " \n", "srv_admin_state");
-	weight = column(header, " \n", "srv_uweight");
-	if (be < 0 || name < 0 || admin < 0 || weight < 0) {
-		snprintf(ha->why, sizeof ha->why,
-			 "`show servers state` has other columns than this adapter knows");
-		return false;
-	}
-	servers = json_array();
-	for (line = next_line(header); line && json_array_size(servers) < 10000; line = next_line(line)) {
-		char backend[256], server[256], bits[32], w[32];
-		long b;
-
-		if (!field(line, " \n", be, backend, sizeof backend) || strcmp(backend, ha->backend) != 0 ||
-		    !field(line, " \n", name, server, sizeof server) ||
-		    !field(line, " \n", admin, bits, sizeof bits) || !field(line, " \n", weight, w, sizeof w))
-			continue;
-		b = strtol(bits, NULL, 10);
-		json_array_append_new(servers, json_pack("{s:o, s:I, s:s}", "name",
-							 answer_text(server, strlen(server), 256), "weight",
-							 (json_int_t)strtol(w, NULL, 10), "state",
-							 b & ADMIN_MAINT   ? "maint"
-							 : b & ADMIN_DRAIN ? "drain"
-									   : "ready"));
-	}
-	json_decref(ha->servers);
-	ha->servers = sorted_by_name(servers);
-	if (json_array_size(ha->servers) > 0)
-		return true;
-	snprintf(ha->why, sizeof ha->why, "backend '%s' has no servers", ha->backend);
-	return false;
-}
-
-static enum said look(struct haproxy *ha, bool *ret_good)
-{
-	char command[256], *text = NULL;
-	enum said s;
-
-	snprintf(command, sizeof command, "show servers state %s\n", ha->backend);
-	s = ask(ha, command, &text);
-	*ret_good = s == SAID && parse_state(ha, text);
-	free(text);
-	return s;
-}
-
-/* What `show stat` says of one server: its status and its sessions. -1 if unknown. */
-static long stat_of(struct haproxy *ha, const char *server, char *status, size_t status_size)
-{
-	char *text = NULL;
-	long sessions = -1;
-	int px, sv, st, scur;
-
-	snprintf(status, status_size, "unknown");
-	if (ask(ha, "show stat -1 4 -1\n", &text) != SAID || text[0] != '#') {
-		free(text);
-		return -1;
-	}
-	px = column(text, ",\n", "pxname");
-	sv = column(text, ",\n", "svname");
-	st = column(text, ",\n", "status");
-	scur = column(text, ",\n", "scur");
-	for (const char *line = next_line(text); line; line = next_line(line)) {
-		char backend[256], name[256], number[32];
-
-		if (field(line, ",\n", px, backend, sizeof backend) && strcmp(backend, ha->backend) == 0 &&
-		    field(line, ",\n", sv, name, sizeof name) && strcmp(name, server) == 0 &&
-		    field(line, ",\n", scur, number, sizeof number)) {
-			sessions = strtol(number, NULL, 10);
-			if (!field(line, ",\n", st, status, status_size))
-				snprintf(status, status_size, "unknown");
-			break;
-		}
-	}
-	free(text);
-	return sessions;
-}
-
 static bool begin(struct gateway_call *call, struct haproxy *ha)
 {
 	*ha = (struct haproxy){ .call = call,
@@ -364,7 +85,7 @@ static json_t *wanted_of(struct haproxy *ha, const json_t *changes)
 
 	json_array_foreach((json_t *)changes, i, s)
 	{
-		json_t *has = server_named(wanted, gateway_text(s, "name", ""));
+		json_t *has = haproxy_server_named(wanted, gateway_text(s, "name", ""));
 		json_t *weight = json_object_get(s, "weight"), *state = json_object_get(s, "state");
 
 		if (!has) {
@@ -394,7 +115,7 @@ int haproxy_dry_run(struct gateway_call *call)
 	int r;
 
 	if (begin(call, &ha))
-		look(&ha, &good);
+		haproxy_look(&ha, &good);
 	if (good)
 		wanted = wanted_of(&ha, json_object_get(call->params, "servers"));
 	if (!wanted || !out) {
@@ -427,7 +148,8 @@ int haproxy_dry_run(struct gateway_call *call)
 							"from", was, "to", s));
 			if (strcmp(gateway_text(s, "state", ""), "ready") == 0 &&
 			    gateway_number(s, "weight", 0) > 0 &&
-			    stat_of(&ha, name, status, sizeof status) >= 0 && strncmp(status, "DOWN", 4) == 0)
+			    haproxy_sessions(&ha, name, status, sizeof status) >= 0 &&
+			    strncmp(status, "DOWN", 4) == 0)
 				json_array_append_new(warnings,
 						      json_sprintf("server %s is DOWN by its health check",
 								   name));
@@ -455,7 +177,7 @@ int haproxy_probe(struct gateway_call *call)
 	int r;
 
 	if (begin(call, &ha))
-		look(&ha, &good);
+		haproxy_look(&ha, &good);
 	if (good)
 		wanted = wanted_of(&ha, json_object_get(call->params, "servers"));
 	if (wanted)
@@ -482,7 +204,7 @@ static enum said set(struct haproxy *ha, const char *server, const char *what, b
 	enum said s;
 
 	snprintf(command, sizeof command, "set server %s/%s %s\n", ha->backend, server, what);
-	s = ask(ha, command, &text);
+	s = haproxy_ask(ha, command, &text);
 	*ret_good = s == SAID && text[strspn(text, " \n")] == '\0';
 	if (s == SAID && !*ret_good) {
 		size_t lead = strspn(text, " \n");
@@ -521,7 +243,7 @@ static long drain(struct haproxy *ha, const json_t *wanted)
 
 			/* Those that this step stops, not others that were stopped before it. */
 			if (!takes_traffic(s) && !json_equal(s, json_array_get(ha->servers, i)))
-				n = stat_of(ha, gateway_text(s, "name", ""), status, sizeof status);
+				n = haproxy_sessions(ha, gateway_text(s, "name", ""), status, sizeof status);
 			left += n > 0 ? n : 0;
 		}
 		if (left == 0 || answer_clock_ms() >= until || gateway_left_ms(ha->call) < 1000 ||
@@ -585,7 +307,7 @@ static int apply(struct haproxy *ha, const json_t *wanted)
 		bool seen;
 
 		ha->call->deaf = true; /* it is done; only the last look is left */
-		look(ha, &seen);
+		haproxy_look(ha, &seen);
 		if (seen && json_equal(ha->servers, wanted))
 			r = answer(reply, OPSCASE_DONE,
 				   json_pack("{s:i, s:O, s:O, s:O, s:i}", "changed",
@@ -628,7 +350,7 @@ static int flip(struct haproxy *ha, const json_t *changes, bool undo)
 	enum said said;
 	int r;
 
-	said = look(ha, &good);
+	said = haproxy_look(ha, &good);
 	wanted = good ? wanted_of(ha, changes) : NULL;
 	if (good && undo)
 		flipped = wanted_of(ha, json_object_get(call->params, "servers"));
@@ -662,7 +384,7 @@ static json_t *before_of(const struct gateway_call *call)
 
 	json_array_foreach(named, i, s)
 	{
-		json_t *was = server_named(before, gateway_text(s, "name", ""));
+		json_t *was = haproxy_server_named(before, gateway_text(s, "name", ""));
 
 		if (was)
 			json_array_append(back, was);

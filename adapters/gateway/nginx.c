@@ -4,8 +4,7 @@
  * (so the old file, with its old time, can be put back whole), `nginx -t` judges it in place, and only
  * then the master is told. The file carries the idempotency key; together with the age of the workers
  * it says how far an interrupted flip came. */
-#include "nginx_proc.h"
-#include "upstream.h"
+#include "nginx_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,26 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FILE_MAX_BYTES (1024 * 1024)
+#define SETTLE_MS      40 /* until the time of the new file is past; see nginx_file_time */
 #define BODY_MAX_BYTES (16 * 1024)
-
-struct nginx {
-	struct gateway_call *call;
-	const char *binary, *conf, *prefix, *pid_file, *name;
-	int64_t reload_wait_ms;
-	char path[PATH_MAX]; /* of the upstream file, symlinks followed */
-	char side[PATH_MAX]; /* where the candidate, then the old file, lies */
-
-	char *text; /* the file as it was read */
-	struct stat st;
-	struct upstream up;
-	json_t *found, *wanted; /* servers, sorted */
-	json_t *to;             /* wanted, in the order of the step */
-
-	struct nginx_master master;
-	bool running;
-	char why[PATH_MAX + 256];
-};
 
 static void nginx_done(struct nginx *ng)
 {
@@ -110,40 +91,6 @@ int nginx_validate(struct gateway_call *call)
 	return call->reply->send(call->reply, OPSCASE_VALID, "{}");
 }
 
-/* Reads the file and finds the block. False with the reason in ng->why. */
-static bool load_file(struct nginx *ng)
-{
-	int fd = open(ng->path, O_RDONLY | O_CLOEXEC);
-	size_t used = 0;
-	ssize_t n = -1;
-
-	free(ng->text);
-	upstream_done(&ng->up);
-	json_decref(ng->found);
-	ng->found = NULL;
-	ng->text = malloc(FILE_MAX_BYTES + 1);
-	if (fd < 0 || !ng->text || fstat(fd, &ng->st) != 0) {
-		snprintf(ng->why, sizeof ng->why, "cannot read '%s': %s", ng->path, strerror(errno));
-	} else {
-		while (used <= FILE_MAX_BYTES &&
-		       (n = read(fd, ng->text + used, FILE_MAX_BYTES + 1 - used)) > 0)
-			used += (size_t)n;
-		if (n < 0 || used > FILE_MAX_BYTES)
-			snprintf(ng->why, sizeof ng->why, "cannot read '%s': %s", ng->path,
-				 n < 0 ? strerror(errno) : "it is longer than 1 MiB");
-		else if (!upstream_parse(ng->text, used, ng->name, &ng->up))
-			snprintf(ng->why, sizeof ng->why, "there is no upstream '%s' in '%s'", ng->name,
-				 ng->path);
-		else
-			ng->found = upstream_sorted(ng->up.servers);
-		if (used <= FILE_MAX_BYTES)
-			ng->text[used] = '\0';
-	}
-	if (fd >= 0)
-		close(fd);
-	return ng->found;
-}
-
 static bool load(struct gateway_call *call, struct nginx *ng)
 {
 	const json_t *gw = call->gateway_ref;
@@ -174,7 +121,7 @@ static bool load(struct gateway_call *call, struct nginx *ng)
 		snprintf(ng->why, sizeof ng->why, "the path of the upstream file is too long");
 		return false;
 	}
-	if (!load_file(ng))
+	if (!nginx_file_load(ng))
 		return false;
 	ng->to = upstream_wanted(json_object_get(call->params, "to"), ng->up.servers);
 	ng->wanted = upstream_sorted(ng->to);
@@ -289,105 +236,11 @@ static struct nginx_said nginx_test(struct nginx *ng)
 	return nginx_command(ng->call, argv);
 }
 
-/* The file's time is what workers are compared with, and their age is known to a clock tick (10 ms): the
- * time that is set lies two ticks ahead, so that no worker of before can look younger than the file. */
-#define AHEAD_NS  20000000
-#define SETTLE_MS 40
-
-static void time_of_file(struct timespec times[2])
-{
-	int64_t ns = nginx_wall_ns() + AHEAD_NS;
-
-	times[0] = times[1] = (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-}
-
-/* Writes `text` beside the file, with the file's owner and mode, down to the disk. */
-static bool write_side(struct nginx *ng, const char *text)
-{
-	size_t n = strlen(text), done = 0;
-	struct timespec times[2];
-	int fd;
-
-	unlink(ng->side);
-	fd = open(ng->side, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		snprintf(ng->why, sizeof ng->why, "cannot write beside '%s': %s", ng->path, strerror(errno));
-		return false;
-	}
-	while (done < n) {
-		ssize_t w = write(fd, text + done, n - done);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			break;
-		done += (size_t)w;
-	}
-	if (done < n || (fchown(fd, ng->st.st_uid, ng->st.st_gid) != 0) ||
-	    fchmod(fd, ng->st.st_mode & 07777) != 0 || (time_of_file(times), futimens(fd, times)) != 0 ||
-	    fsync(fd) != 0) {
-		snprintf(ng->why, sizeof ng->why,
-			 "cannot write '%s' with the owner and mode of the upstream file: %s", ng->side,
-			 strerror(errno));
-		close(fd);
-		unlink(ng->side);
-		return false;
-	}
-	close(fd);
-	return true;
-}
-
-/* Both names change places at once; where the file system cannot, the old file gets a second name first. */
-static bool exchange(struct nginx *ng)
-{
-	char keep[PATH_MAX + 8];
-
-	if (syscall(SYS_renameat2, AT_FDCWD, ng->side, AT_FDCWD, ng->path, 2 /* RENAME_EXCHANGE */) == 0)
-		return true;
-	if (errno != EINVAL && errno != ENOSYS)
-		return false;
-	snprintf(keep, sizeof keep, "%s-old", ng->side);
-	unlink(keep);
-	if (link(ng->path, keep) != 0 || rename(ng->side, ng->path) != 0)
-		return false;
-	return rename(keep, ng->side) == 0;
-}
-
-static void sync_folder(const struct nginx *ng)
-{
-	char dir[PATH_MAX];
-	int fd;
-
-	snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(ng->path, '/') - ng->path + 1), ng->path);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
-}
-
-static bool put_back(struct nginx *ng)
-{
-	bool good = rename(ng->side, ng->path) == 0;
-
-	sync_folder(ng);
-	return good;
-}
-
-/* The file that was swapped out must be the one that was read: nobody wrote in between. */
-static bool swapped_out_what_was_read(const struct nginx *ng)
-{
-	struct stat st;
-
-	return stat(ng->side, &st) == 0 && st.st_ino == ng->st.st_ino && st.st_size == ng->st.st_size &&
-	       st.st_mtim.tv_sec == ng->st.st_mtim.tv_sec && st.st_mtim.tv_nsec == ng->st.st_mtim.tv_nsec;
-}
-
 /* Ends a flip that did not go through: the old file back in force, then one sentence. `side` says whether there is one. */
 static int give_up(struct nginx *ng, bool side, enum opscase_outcome outcome, const char *sentence,
 		   const char *detail)
 {
-	bool back = side && put_back(ng);
+	bool back = side && nginx_file_put_back(ng);
 
 	if (!back)
 		outcome = OPSCASE_FAILED;
@@ -421,7 +274,7 @@ static int test_and_reload(struct nginx *ng, bool side, json_t *take_done)
 				       : "nginx refuses the new configuration",
 			       said.text);
 	}
-	time_of_file(times);
+	nginx_file_time(times);
 	if (utimensat(AT_FDCWD, ng->path, times, 0) != 0 || stat(ng->path, &ng->st) != 0) {
 		json_decref(take_done);
 		return give_up(ng, side, OPSCASE_NOT_APPLIED, "cannot set the time of the upstream file",
@@ -463,7 +316,7 @@ static int test_and_reload(struct nginx *ng, bool side, json_t *take_done)
 		}
 	}
 	unlink(ng->side);
-	sync_folder(ng);
+	nginx_file_sync(ng);
 	drain_until_ms = answer_clock_ms() + (json_is_integer(drain) ? json_integer_value(drain) * 1000 : 0);
 	/* The flip stands; what is left is politeness, and ends without harm. */
 	while (workers.finishing > 0 && answer_clock_ms() < drain_until_ms && gateway_left_ms(call) > 200 &&
@@ -479,7 +332,7 @@ static int test_and_reload(struct nginx *ng, bool side, json_t *take_done)
 static int replace_body(struct nginx *ng, const char *body, json_t *take_done)
 {
 	char *text = upstream_splice(&ng->up, body);
-	bool written = text && write_side(ng, text);
+	bool written = text && nginx_file_write_beside(ng, text);
 
 	free(text);
 	if (!written) {
@@ -492,21 +345,21 @@ static int replace_body(struct nginx *ng, const char *body, json_t *take_done)
 		return answer_error(ng->call->reply, OPSCASE_CANCELLED,
 				    "cancelled before anything was changed");
 	}
-	if (!exchange(ng)) {
+	if (!nginx_file_exchange(ng)) {
 		json_decref(take_done);
 		snprintf(ng->why, sizeof ng->why, "cannot put the new file in place of '%s': %s", ng->path,
 			 strerror(errno));
 		unlink(ng->side);
 		return answer_error(ng->call->reply, OPSCASE_NOT_APPLIED, "%s", ng->why);
 	}
-	sync_folder(ng);
-	if (!swapped_out_what_was_read(ng)) {
+	nginx_file_sync(ng);
+	if (!nginx_file_is_what_was_read(ng)) {
 		json_decref(take_done);
-		if (!put_back(ng))
+		if (!nginx_file_put_back(ng))
 			return answer_error(
 				ng->call->reply, OPSCASE_FAILED,
 				"the file was written by another while this ran, and could not be put back");
-		load_file(ng);
+		nginx_file_load(ng);
 		return gateway_world_changed(ng->call, json_object_get(ng->call->expected, "servers"),
 					     ng->found);
 	}
@@ -638,7 +491,7 @@ static int locked(struct gateway_call *call, int (*act)(struct nginx *ng))
 				 gateway_cancelled(call) ? OPSCASE_CANCELLED : OPSCASE_NOT_APPLIED, "%s",
 				 ng.why);
 	} else {
-		if (!load_file(&ng)) {
+		if (!nginx_file_load(&ng)) {
 			r = answer_error(call->reply, OPSCASE_NOT_APPLIED, "%s", ng.why);
 		} else {
 			json_decref(ng.to);
