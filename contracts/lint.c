@@ -394,16 +394,23 @@ static void lint_params(struct lint *l, const struct operation *op, const json_t
 	}
 }
 
+/* Something is there, and it is neither false nor null: how manifests say "when". */
+static bool given(const json_t *params, const char *pointer)
+{
+	const json_t *v = json_at(params, pointer);
+
+	return v && !json_is_null(v) && !json_is_false(v);
+}
+
 static void lint_needs(struct lint *l, const struct operation *op, const json_t *step, const char *at)
 {
 	const json_t *params = json_object_get(step, "params");
 
 	for (size_t i = 0; l->o && l->o->permits && i < op->needs_count; i++) {
 		const struct operation_need *need = &op->needs[i];
-		const json_t *v = need->pointer ? json_at(params, need->pointer) : NULL;
 		char where[256];
 
-		if (need->pointer && (!v || json_is_null(v) || json_is_false(v)))
+		if (need->pointer && !given(params, need->pointer))
 			continue;
 		if (l->o->permits(l->o->ctx, need->name, l->o->tenant))
 			continue;
@@ -434,16 +441,22 @@ static const struct operation *lint_action(struct lint *l, const json_t *step, c
 	return op;
 }
 
-static bool takes_itself_back(const struct operation *op)
+bool plan_can_undo(const struct operation *op, const json_t *params)
 {
-	return (op->reversible && op->has_undo) || (op->blast == BLAST_NONE && op->repeatable);
+	return op && op->reversible && op->has_undo &&
+	       (!op->reversible_pointer || given(params, op->reversible_pointer));
+}
+
+bool plan_changes_nothing(const struct operation *op)
+{
+	return op && op->blast == BLAST_NONE && op->repeatable;
 }
 
 static void lint_steps(struct lint *l, const json_t *plan)
 {
 	const json_t *steps = json_object_get(plan, "steps");
 	const json_t *rollback = json_object_get(plan, "rollback");
-	bool given = json_object_get(rollback, "steps") != NULL;
+	bool has_rollback = json_object_get(rollback, "steps") != NULL;
 	size_t i;
 	json_t *step;
 
@@ -460,7 +473,8 @@ static void lint_steps(struct lint *l, const json_t *plan)
 		snprintf(where, sizeof(where), "%s/compensate", at);
 		if (compensate)
 			lint_action(l, compensate, where);
-		else if (op && l->kind == PLAN_FORWARD && !given && !takes_itself_back(op))
+		else if (op && l->kind == PLAN_FORWARD && !has_rollback && !plan_changes_nothing(op) &&
+			 !plan_can_undo(op, json_object_get(step, "params")))
 			found(l, L_ROLLBACK, at,
 			      "%s cannot be taken back: give the step a compensate, or the plan rollback.steps",
 			      op->name);
@@ -472,8 +486,8 @@ static void lint_steps(struct lint *l, const json_t *plan)
 		if (l->kind != PLAN_ROLLBACK || !l->o || !l->o->undo_allowed)
 			found(l, L_UNDO, where,
 			      "undo steps are only made by the system, from what it recorded; ask for resume(rollback)");
-		else if (op && !(op->reversible && op->has_undo))
-			found(l, L_UNDO, where, "the adapter of %s has no undo", op->name);
+		else if (op && !plan_can_undo(op, json_object_get(step, "params")))
+			found(l, L_UNDO, where, "the adapter of %s has no undo for these params", op->name);
 	}
 }
 

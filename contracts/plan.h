@@ -68,6 +68,10 @@ void plan_hash(const json_t *plan, char out[HASH_HEX]);
 void plan_fingerprint(const json_t *plan, char out[HASH_HEX]);
 
 /* --- rollback is a plan */
+/* The adapter can undo the operation with these params. */
+bool plan_can_undo(const struct operation *op, const json_t *params);
+/* Nothing to take back: no blast, and running it again does no harm. */
+bool plan_changes_nothing(const struct operation *op);
 struct plan_applied {
 	int seq;            /* index into the plan's steps */
 	const char *before; /* exec_step.before, JSON text {"binding","info"}, or NULL */

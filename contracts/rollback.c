@@ -1,16 +1,6 @@
 #include "base/mem.h"
 #include "contracts/plan.h"
 
-/* What changes nothing needs nothing taken back. */
-static bool changes_nothing(const struct operation *op)
-{
-	return op && op->blast == BLAST_NONE && op->repeatable;
-}
-static bool can_undo(const struct operation *op)
-{
-	return op && op->reversible && op->has_undo;
-}
-
 static json_t *undo_step(const json_t *step, const struct plan_applied *applied)
 {
 	static const char *const kept[] = { "action", "params", "target", "timeout_s", "retry" };
@@ -59,9 +49,9 @@ static enum oc_err derive(const json_t *plan, const struct operation_list *ops,
 		back = json_object_get(step, "compensate");
 		if (back)
 			json_array_append_new(steps, json_deep_copy(back));
-		else if (can_undo(op))
+		else if (plan_can_undo(op, json_object_get(step, "params")))
 			json_array_append_new(steps, undo_step(step, a));
-		else if (changes_nothing(op))
+		else if (plan_changes_nothing(op))
 			continue;
 		else
 			return oc_fail(

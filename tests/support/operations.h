@@ -28,7 +28,8 @@ static inline void support_add_manifest(struct operation_list *list, const char 
 
 	if (json_read_own(manifest_text, &m, NULL) != OC_OK)
 		abort();
-	json_array_foreach(json_object_get(m, "operations"), i, o) {
+	json_array_foreach(json_object_get(m, "operations"), i, o)
+	{
 		struct operation *op = operation_list_add(list);
 
 		op->name = mem_strdup(json_str(o, "name"));
@@ -38,6 +39,7 @@ static inline void support_add_manifest(struct operation_list *list, const char 
 		op->params_schema_text = json_text(json_object_get(o, "params"));
 		op->risk = json_num_or(o, "risk", 0);
 		op->reversible = json_bool_or(o, "reversible", false);
+		op->reversible_pointer = mem_strdup(json_str(o, "reversible_when"));
 		op->repeatable = json_bool_or(o, "repeatable", false);
 		op->dedup = json_bool_or(o, "dedup", false);
 		for (k = 0; k < ARRAY_LEN(blasts); k++)
@@ -48,10 +50,11 @@ static inline void support_add_manifest(struct operation_list *list, const char 
 		op->has_dry_run = true;
 		op->timeout_default_s = (unsigned)json_int_or(json_object_get(o, "timeout_s"), "default", 60);
 		op->timeout_max_s = (unsigned)json_int_or(json_object_get(o, "timeout_s"), "max", 600);
-		json_array_foreach(json_object_get(o, "needs"), k, need) {
+		json_array_foreach(json_object_get(o, "needs"), k, need)
+		{
 			op->needs = mem_grow(op->needs, op->needs_count + 1, sizeof(*op->needs));
 			op->needs[op->needs_count].name = mem_strdup(json_str(need, "name"));
-			op->needs[op->needs_count].pointer = mem_strdup(json_str(need, "pointer"));
+			op->needs[op->needs_count].pointer = mem_strdup(json_str(need, "when"));
 			op->needs_count++;
 		}
 	}
@@ -65,7 +68,8 @@ static inline void support_operations(struct operation_list *list)
 
 	memset(list, 0, sizeof(*list));
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		AUTO(str) char *path = mem_printf("%s/adapters/%s/%s.json", OPSCASE_SOURCE_DIR, names[i], names[i]);
+		AUTO(str)
+		char *path = mem_printf("%s/adapters/%s/%s.json", OPSCASE_SOURCE_DIR, names[i], names[i]);
 		AUTO(str) char *text = support_read_file(path);
 
 		if (text)

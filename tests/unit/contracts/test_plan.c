@@ -14,9 +14,11 @@ static const char manifest[] =
 	"\"required\":[\"image\"],\"properties\":{\"image\":{\"$ref\":\"#/$defs/image\"}},\"$defs\":{\"image\":{\"type\":"
 	"\"string\",\"minLength\":1}}},\"reversible\":true,\"repeatable\":false,\"blast\":\"service\",\"timeout_s\":{"
 	"\"default\":60,\"max\":600},\"binding\":[\"image\"]},"
+	"{\"name\":\"t.run\",\"summary\":\"reversible when it says how\",\"params\":{\"type\":\"object\"},\"reversible\":true,"
+	"\"reversible_when\":\"/undo\",\"blast\":\"host\",\"timeout_s\":{\"default\":60,\"max\":600},\"binding\":[\"x\"]},"
 	"{\"name\":\"t.send\",\"summary\":\"not reversible\",\"params\":{\"type\":\"object\",\"properties\":{\"script\":{\"type\":"
 	"\"string\"}}},\"reversible\":false,\"repeatable\":false,\"blast\":\"host\",\"timeout_s\":{\"default\":60,\"max\":600},"
-	"\"binding\":[],\"needs\":[{\"name\":\"script_body\",\"pointer\":\"/script\"}]},"
+	"\"binding\":[],\"needs\":[{\"name\":\"script_body\",\"when\":\"/script\"}]},"
 	"{\"name\":\"t.look\",\"summary\":\"changes nothing\",\"params\":{\"type\":\"object\"},\"reversible\":false,\"repeatable\":"
 	"true,\"blast\":\"none\",\"timeout_s\":{\"default\":60,\"max\":600},\"binding\":[]}]}";
 
@@ -70,10 +72,10 @@ static json_t *doc(const char *fmt, ...)
 	return v;
 }
 
-#define VERIFY	     "'verify':{'checks':[{'kind':'http','url':'http://x/'}]}"
-#define CHANGE	     "{'action':'t.change','params':{'image':'a:2'},'timeout_s':60,'retry':1}"
-#define PLAN(steps)  "{'title':'x','steps':[" steps "],'rollback':{}," VERIFY "}"
-#define CHECKED(c)   "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{'checks':[" c "]}}"
+#define VERIFY      "'verify':{'checks':[{'kind':'http','url':'http://x/'}]}"
+#define CHANGE      "{'action':'t.change','params':{'image':'a:2'},'timeout_s':60,'retry':1}"
+#define PLAN(steps) "{'title':'x','steps':[" steps "],'rollback':{}," VERIFY "}"
+#define CHECKED(c)  "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{'checks':[" c "]}}"
 
 static struct plan_findings lint_with(struct setup *s, const struct plan_lint_options *o, const char *text)
 {
@@ -122,36 +124,44 @@ static void a_whole_plan_is_complete(void **state)
 
 	clean(s, PLAN(CHANGE));
 	assert_true(plan_complete(s->contract, plan));
-	clean(s, "{'title':'x','summary':'y','kind':'forward','risk_score':0.5,'steps':[{'action':'t.send','params':{},"
-		 "'target':{'urn':'urn:host:web-1'},'timeout_s':10,'retry':0,'compensate':" CHANGE ",'verify':{'checks':["
-		 "{'kind':'http','url':'http://x/','expect_status':204}]}}," CHANGE "],'rollback':{'steps':[" CHANGE "],"
-		 VERIFY "},'verify':{'settle_s':5,'deadline_s':600,'baseline_s':600,'checks':["
-		 "{'kind':'metric','resource':'urn:k8s:svc:a/b','metric':'http.err_rate','labels':{'code':'5xx'},'aggregate':'p95',"
-		 "'op':'<','threshold':0.1,'window_s':60,'min_samples':3,'no_data':'fail'},"
-		 "{'kind':'call','src':'urn:k8s:svc:a/b','dst':'urn:k8s:svc:a/c','field':'p95_ms','aggregate':'max','op':'<=',"
-		 "'ratio_to_baseline':1.2,'window_s':300},{'kind':'probe','step':1}]}}");
+	clean(s,
+	      "{'title':'x','summary':'y','kind':'forward','risk_score':0.5,'steps':[{'action':'t.send','params':{},"
+	      "'target':{'urn':'urn:host:web-1'},'timeout_s':10,'retry':0,'compensate':" CHANGE
+	      ",'verify':{'checks':["
+	      "{'kind':'http','url':'http://x/','expect_status':204}]}}," CHANGE
+	      "],'rollback':{'steps':[" CHANGE "]," VERIFY
+	      "},'verify':{'settle_s':5,'deadline_s':600,'baseline_s':600,'checks':["
+	      "{'kind':'metric','resource':'urn:k8s:svc:a/b','metric':'http.err_rate','labels':{'code':'5xx'},'aggregate':'p95',"
+	      "'op':'<','threshold':0.1,'window_s':60,'min_samples':3,'no_data':'fail'},"
+	      "{'kind':'call','src':'urn:k8s:svc:a/b','dst':'urn:k8s:svc:a/c','field':'p95_ms','aggregate':'max','op':'<=',"
+	      "'ratio_to_baseline':1.2,'window_s':300},{'kind':'probe','step':1}]}}");
 }
 
 static void what_the_seeds_require_is_required(void **state)
 {
-	static const struct { const char *text, *pointer, *keyword; } cases[] = {
-		{ "{'steps':[" CHANGE "],'rollback':{}," VERIFY "}", "", "required" },
-		{ "{'title':'x','rollback':{}," VERIFY "}", "", "required" },
-		{ "{'title':'x','steps':[" CHANGE "]," VERIFY "}", "", "required" },
-		{ "{'title':'x','steps':[" CHANGE "],'rollback':{}}", "", "required" },
-		{ "{'title':'x','steps':[],'rollback':{}," VERIFY "}", "/steps", "minItems" },
-		{ "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{}}", "/verify", "required" },
-		{ "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{'checks':[]}}", "/verify/checks", "minItems" },
-		{ "{'title':'','steps':[" CHANGE "],'rollback':{}," VERIFY "}", "/title", "minLength" },
-		{ PLAN("{'action':'t.look','retry':0}"), "/steps/0", "required" },
-		{ PLAN("{'action':'t.look','timeout_s':10}"), "/steps/0", "required" },
-		{ PLAN("{'timeout_s':10,'retry':0}"), "/steps/0", "required" },
-		{ PLAN("{'action':'t.look','timeout_s':9,'retry':0}"), "/steps/0/timeout_s", "minimum" },
-		{ PLAN("{'action':'t.look','timeout_s':10.5,'retry':0}"), "/steps/0/timeout_s", "type" },
-		{ PLAN("{'action':'t.look','timeout_s':10,'retry':4}"), "/steps/0/retry", "maximum" },
-		{ PLAN("{'action':'t.look','timeout_s':10,'retry':-1}"), "/steps/0/retry", "minimum" },
-		{ PLAN("{'action':'t.look','timeout_s':10,'retry':0,'target':{'urn':'web-1'}}"), "/steps/0/target/urn", "pattern" },
-		{ "{'title':'x','risk_score':1.5,'steps':[" CHANGE "],'rollback':{}," VERIFY "}", "/risk_score", "maximum" },
+	static const struct {
+		const char *text, *pointer, *keyword;
+	} cases[] = {
+		{ "{'steps':[" CHANGE "],'rollback':{}," VERIFY "}",                              "",                   "required"  },
+		{ "{'title':'x','rollback':{}," VERIFY "}",                                       "",                   "required"  },
+		{ "{'title':'x','steps':[" CHANGE "]," VERIFY "}",                                "",                   "required"  },
+		{ "{'title':'x','steps':[" CHANGE "],'rollback':{}}",                             "",                   "required"  },
+		{ "{'title':'x','steps':[],'rollback':{}," VERIFY "}",                            "/steps",             "minItems"  },
+		{ "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{}}",                 "/verify",            "required"  },
+		{ "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{'checks':[]}}",      "/verify/checks",
+                 "minItems"													 },
+		{ "{'title':'','steps':[" CHANGE "],'rollback':{}," VERIFY "}",                   "/title",             "minLength" },
+		{ PLAN("{'action':'t.look','retry':0}"),                                          "/steps/0",           "required"  },
+		{ PLAN("{'action':'t.look','timeout_s':10}"),                                     "/steps/0",           "required"  },
+		{ PLAN("{'timeout_s':10,'retry':0}"),                                             "/steps/0",           "required"  },
+		{ PLAN("{'action':'t.look','timeout_s':9,'retry':0}"),                            "/steps/0/timeout_s", "minimum"   },
+		{ PLAN("{'action':'t.look','timeout_s':10.5,'retry':0}"),                         "/steps/0/timeout_s", "type"      },
+		{ PLAN("{'action':'t.look','timeout_s':10,'retry':4}"),                           "/steps/0/retry",     "maximum"   },
+		{ PLAN("{'action':'t.look','timeout_s':10,'retry':-1}"),                          "/steps/0/retry",     "minimum"   },
+		{ PLAN("{'action':'t.look','timeout_s':10,'retry':0,'target':{'urn':'web-1'}}"),
+                 "/steps/0/target/urn",										 "pattern"   },
+		{ "{'title':'x','risk_score':1.5,'steps':[" CHANGE "],'rollback':{}," VERIFY "}",
+                 "/risk_score",											 "maximum"   },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -160,7 +170,9 @@ static void what_the_seeds_require_is_required(void **state)
 
 static void an_unknown_field_is_not_passed_over(void **state)
 {
-	struct plan_findings f = lint_with(*state, NULL, "{'title':'x','stepz':[],'steps':[" CHANGE "],'rollback':{}," VERIFY "}");
+	struct plan_findings f = lint_with(*state, NULL,
+					   "{'title':'x','stepz':[],'steps':[" CHANGE
+					   "],'rollback':{}," VERIFY "}");
 
 	assert_int_equal(f.count, 1);
 	assert_non_null(strstr(f.item[0].text, "stepz"));
@@ -168,93 +180,121 @@ static void an_unknown_field_is_not_passed_over(void **state)
 
 static void an_unknown_action_is_told_its_nearest(void **state)
 {
-	struct plan_findings f = lint_with(*state, NULL, PLAN("{'action':'t.chnage','timeout_s':10,'retry':0}"));
+	struct plan_findings f =
+		lint_with(*state, NULL, PLAN("{'action':'t.chnage','timeout_s':10,'retry':0}"));
 
 	assert_int_equal(f.count, 1);
 	assert_non_null(strstr(has(&f, "/steps/0/action", "unknown_action"), "did you mean 't.change'"));
 	f = lint_with(*state, NULL, PLAN("{'action':'quite.other.thing','timeout_s':10,'retry':0}"));
-	assert_non_null(strstr(has(&f, "/steps/0/action", "unknown_action"), "t.change, t.look, t.send"));
-	f = lint_with(*state, NULL, PLAN("{'action':'t.send','timeout_s':10,'retry':0,'compensate':{'action':'t.sent',"
-					 "'timeout_s':10,'retry':0}}"));
+	assert_non_null(
+		strstr(has(&f, "/steps/0/action", "unknown_action"), "t.change, t.look, t.run, t.send"));
+	f = lint_with(*state, NULL,
+		      PLAN("{'action':'t.send','timeout_s':10,'retry':0,'compensate':{'action':'t.sent',"
+			   "'timeout_s':10,'retry':0}}"));
 	has(&f, "/steps/0/compensate/action", "unknown_action");
-	f = lint_with(*state, NULL, "{'title':'x','steps':[" CHANGE "],'rollback':{'steps':[{'action':'t.sent','timeout_s':10,"
-				    "'retry':0}]}," VERIFY "}");
+	f = lint_with(*state, NULL,
+		      "{'title':'x','steps':[" CHANGE
+		      "],'rollback':{'steps':[{'action':'t.sent','timeout_s':10,"
+		      "'retry':0}]}," VERIFY "}");
 	has(&f, "/rollback/steps/0/action", "unknown_action");
 }
 
 static void params_are_held_against_the_adapters_schema(void **state)
 {
-	expect(*state, PLAN("{'action':'t.change','params':{'image':''},'timeout_s':10,'retry':0}"), "/steps/0/params/image",
-	       "minLength");
-	expect(*state, PLAN("{'action':'t.change','params':{'image':7},'timeout_s':10,'retry':0}"), "/steps/0/params/image", "type");
+	expect(*state, PLAN("{'action':'t.change','params':{'image':''},'timeout_s':10,'retry':0}"),
+	       "/steps/0/params/image", "minLength");
+	expect(*state, PLAN("{'action':'t.change','params':{'image':7},'timeout_s':10,'retry':0}"),
+	       "/steps/0/params/image", "type");
 	expect(*state, PLAN("{'action':'t.change','timeout_s':10,'retry':0}"), "/steps/0/params", "required");
-	expect(*state, PLAN("{'action':'t.send','timeout_s':10,'retry':0,'compensate':{'action':'t.change','params':{},"
-			    "'timeout_s':10,'retry':0}}"),
+	expect(*state,
+	       PLAN("{'action':'t.send','timeout_s':10,'retry':0,'compensate':{'action':'t.change','params':{},"
+		    "'timeout_s':10,'retry':0}}"),
 	       "/steps/0/compensate/params", "required");
-	expect(*state, "{'title':'x','steps':[" CHANGE "],'rollback':{'steps':[{'action':'t.change','timeout_s':10,'retry':0}]},"
-		       VERIFY "}", "/rollback/steps/0/params", "required");
+	expect(*state,
+	       "{'title':'x','steps':[" CHANGE
+	       "],'rollback':{'steps':[{'action':'t.change','timeout_s':10,'retry':0}]}," VERIFY "}",
+	       "/rollback/steps/0/params", "required");
 }
 
 static void a_timeout_stays_within_the_manifest(void **state)
 {
 	clean(*state, PLAN("{'action':'t.look','timeout_s':600,'retry':0}"));
-	expect(*state, PLAN("{'action':'t.look','timeout_s':601,'retry':0}"), "/steps/0/timeout_s", "timeout_max");
+	expect(*state, PLAN("{'action':'t.look','timeout_s':601,'retry':0}"), "/steps/0/timeout_s",
+	       "timeout_max");
 }
 
 static void a_step_that_cannot_be_taken_back_needs_a_way(void **state)
 {
 	expect(*state, PLAN("{'action':'t.send','timeout_s':10,'retry':0}"), "/steps/0", "rollback");
 	clean(*state, PLAN("{'action':'t.send','timeout_s':10,'retry':0,'compensate':" CHANGE "}"));
-	clean(*state, "{'title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0}],'rollback':{'steps':[" CHANGE "]}," VERIFY "}");
+	clean(*state,
+	      "{'title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0}],'rollback':{'steps':[" CHANGE
+	      "]}," VERIFY "}");
 	clean(*state, PLAN("{'action':'t.look','timeout_s':10,'retry':0}"));
-	clean(*state, "{'kind':'rollback','title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0}],'rollback':{}," VERIFY "}");
-	expect(*state, "{'kind':'rollback','title':'x','steps':[" CHANGE "],'rollback':{'steps':[" CHANGE "]}," VERIFY "}", "/rollback",
+	clean(*state, PLAN("{'action':'t.run','params':{'undo':{'argv':['x']}},'timeout_s':10,'retry':0}"));
+	expect(*state, PLAN("{'action':'t.run','params':{'undo':null},'timeout_s':10,'retry':0}"), "/steps/0",
 	       "rollback");
+	clean(*state,
+	      "{'kind':'rollback','title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0}],'rollback':{}," VERIFY
+	      "}");
+	expect(*state,
+	       "{'kind':'rollback','title':'x','steps':[" CHANGE "],'rollback':{'steps':[" CHANGE "]}," VERIFY
+	       "}",
+	       "/rollback", "rollback");
 }
 
 static void checks_have_the_fields_of_their_kind(void **state)
 {
-	static const struct { const char *text, *pointer, *keyword; } cases[] = {
-		{ CHECKED("{'kind':'smell'}"), "/verify/checks/0/kind", "enum" },
-		{ CHECKED("{}"), "/verify/checks/0", "required" },
-		{ CHECKED("{'kind':'http'}"), "/verify/checks/0/url", "field" },
-		{ CHECKED("{'kind':'http','url':'ftp://x/'}"), "/verify/checks/0/url", "pattern" },
-		{ CHECKED("{'kind':'http','url':'http://x/','window_s':5}"), "/verify/checks/0/window_s", "field" },
-		{ CHECKED("{'kind':'http','url':'http://x/','expect_status':99}"), "/verify/checks/0/expect_status", "minimum" },
-		{ CHECKED("{'kind':'probe'}"), "/verify/checks/0/step", "field" },
+	static const struct {
+		const char *text, *pointer, *keyword;
+	} cases[] = {
+		{ CHECKED("{'kind':'smell'}"),											       "/verify/checks/0/kind",     "enum"     },
+		{ CHECKED("{}"),													     "/verify/checks/0",          "required" },
+		{ CHECKED("{'kind':'http'}"),												"/verify/checks/0/url",      "field"    },
+		{ CHECKED("{'kind':'http','url':'ftp://x/'}"),									       "/verify/checks/0/url",      "pattern"  },
+		{ CHECKED("{'kind':'http','url':'http://x/','window_s':5}"),                                                                 "/verify/checks/0/window_s",
+                 "field"																			     },
+		{ CHECKED("{'kind':'http','url':'http://x/','expect_status':99}"),
+                 "/verify/checks/0/expect_status",															"minimum"  },
+		{ CHECKED("{'kind':'probe'}"),											       "/verify/checks/0/step",     "field"    },
 		{ CHECKED("{'kind':'metric','metric':'m','aggregate':'avg','op':'<','threshold':1,'window_s':60}"),
-		  "/verify/checks/0/resource", "field" },
+                 "/verify/checks/0/resource",															     "field"    },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','op':'<','threshold':1,'window_s':60}"),
-		  "/verify/checks/0/aggregate", "field" },
+                 "/verify/checks/0/aggregate",															    "field"    },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'p99','op':'<','threshold':1,'window_s':60}"),
-		  "/verify/checks/0/aggregate", "enum" },
+                 "/verify/checks/0/aggregate",															    "enum"     },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'!=','threshold':1,'window_s':60}"),
-		  "/verify/checks/0/op", "enum" },
+                 "/verify/checks/0/op",																   "enum"     },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','threshold':1}"),
-		  "/verify/checks/0/window_s", "field" },
+                 "/verify/checks/0/window_s",															     "field"    },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','threshold':1,"
-			  "'window_s':60,'no_data':'pass'}"), "/verify/checks/0/no_data", "enum" },
+			  "'window_s':60,'no_data':'pass'}"),
+                 "/verify/checks/0/no_data",															      "enum"     },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','threshold':1,"
-			  "'window_s':60,'min_samples':0}"), "/verify/checks/0/min_samples", "minimum" },
+			  "'window_s':60,'min_samples':0}"),
+                 "/verify/checks/0/min_samples",															  "minimum"  },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','window_s':60}"),
-		  "/verify/checks/0", "compare" },
+                 "/verify/checks/0",																      "compare"  },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','window_s':60,"
-			  "'threshold':1,'ratio_to_baseline':1}"), "/verify/checks/0", "compare" },
+			  "'threshold':1,'ratio_to_baseline':1}"),
+                 "/verify/checks/0",																      "compare"  },
 		{ CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<','window_s':60,"
-			  "'ratio_to_baseline':1}"), "/verify/checks/0", "baseline" },
+			  "'ratio_to_baseline':1}"),
+                 "/verify/checks/0",																      "baseline" },
 		{ CHECKED("{'kind':'call','src':'urn:host:a','dst':'urn:host:b','field':'p50','op':'<','threshold':1,'window_s':300}"),
-		  "/verify/checks/0/field", "enum" },
+                 "/verify/checks/0/field",																"enum"     },
 		{ CHECKED("{'kind':'call','src':'urn:host:a','field':'rps','op':'<','threshold':1,'window_s':300}"),
-		  "/verify/checks/0/dst", "field" },
+                 "/verify/checks/0/dst",																  "field"    },
 		{ CHECKED("{'kind':'call','src':'urn:host:a','dst':'urn:host:b','field':'err_rate','op':'<','threshold':5,'window_s':300}"),
-		  "/verify/checks/0/threshold", "unit" },
+                 "/verify/checks/0/threshold",															    "unit"     },
 		{ CHECKED("{'kind':'call','src':'urn:host:a','dst':'urn:host:b','field':'rps','op':'>','threshold':-5,'window_s':300}"),
-		  "/verify/checks/0/threshold", "unit" },
-		{ "{'title':'x','steps':[" CHANGE "],'rollback':{},'verify':{'deadline_s':30,'checks':[{'kind':'metric','resource':"
-		  "'urn:host:a','metric':'m','aggregate':'avg','op':'<','threshold':1,'window_s':60}]}}",
-		  "/verify/checks/0/window_s", "window" },
-		{ "{'title':'x','steps':[" CHANGE "],'rollback':{'steps':[" CHANGE "],'verify':{'checks':[{'kind':'http'}]}}," VERIFY "}",
-		  "/rollback/verify/checks/0/url", "field" },
+                 "/verify/checks/0/threshold",															    "unit"     },
+		{ "{'title':'x','steps':[" CHANGE
+		  "],'rollback':{},'verify':{'deadline_s':30,'checks':[{'kind':'metric','resource':"
+		  "'urn:host:a','metric':'m','aggregate':'avg','op':'<','threshold':1,'window_s':60}]}}",		   "/verify/checks/0/window_s", "window"   },
+		{ "{'title':'x','steps':[" CHANGE "],'rollback':{'steps':[" CHANGE
+		  "],'verify':{'checks':[{'kind':'http'}]}}," VERIFY "}",
+                 "/rollback/verify/checks/0/url",															 "field"    },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -264,14 +304,17 @@ static void checks_have_the_fields_of_their_kind(void **state)
 static void a_window_shorter_than_a_bucket_could_never_be_measured(void **state)
 {
 	struct plan_lint_options o = { .metric_bucket_s = 60 };
-	struct plan_findings f = lint_with(*state, &o,
-					   CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<',"
-						   "'threshold':1,'window_s':30}"));
+	struct plan_findings f = lint_with(
+		*state, &o,
+		CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<',"
+			"'threshold':1,'window_s':30}"));
 
 	has(&f, "/verify/checks/0/window_s", "window");
 	o.metric_bucket_s = 5;
-	f = lint_with(*state, &o, CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<',"
-					  "'threshold':1,'window_s':30}"));
+	f = lint_with(
+		*state, &o,
+		CHECKED("{'kind':'metric','resource':'urn:host:a','metric':'m','aggregate':'avg','op':'<',"
+			"'threshold':1,'window_s':30}"));
 	assert_int_equal(f.count, 0);
 }
 
@@ -279,13 +322,18 @@ static void a_probe_names_a_step_that_has_run_and_can_be_probed(void **state)
 {
 	clean(*state, CHECKED("{'kind':'probe','step':0}"));
 	expect(*state, CHECKED("{'kind':'probe','step':1}"), "/verify/checks/0/step", "probe");
-	expect(*state, "{'title':'x','steps':[{'action':'t.look','timeout_s':10,'retry':0}],'rollback':{},'verify':{'checks':"
-		       "[{'kind':'probe','step':0}]}}", "/verify/checks/0/step", "probe");
+	expect(*state,
+	       "{'title':'x','steps':[{'action':'t.look','timeout_s':10,'retry':0}],'rollback':{},'verify':{'checks':"
+	       "[{'kind':'probe','step':0}]}}",
+	       "/verify/checks/0/step", "probe");
 	/* an inner check knows only the steps up to its own */
-	expect(*state, PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'verify':{'checks':[{'kind':'probe',"
-			    "'step':1}]}}," CHANGE), "/steps/0/verify/checks/0/step", "probe");
-	clean(*state, PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'verify':{'checks':[{'kind':'probe',"
-			   "'step':0}]}}," CHANGE));
+	expect(*state,
+	       PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'verify':{'checks':[{'kind':'probe',"
+		    "'step':1}]}}," CHANGE),
+	       "/steps/0/verify/checks/0/step", "probe");
+	clean(*state,
+	      PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'verify':{'checks':[{'kind':'probe',"
+		   "'step':0}]}}," CHANGE));
 }
 
 static bool never(void *ctx, const char *need, const char *tenant)
@@ -298,23 +346,31 @@ static void what_policy_must_permit_is_asked_for(void **state)
 {
 	int asked = 0;
 	struct plan_lint_options o = { .permits = never, .ctx = &asked, .tenant = "t-001" };
-	struct plan_findings f = lint_with(*state, &o, PLAN("{'action':'t.send','params':{'script':'echo ok'},'timeout_s':10,'retry':0,"
-							    "'compensate':" CHANGE "}"));
+	struct plan_findings f =
+		lint_with(*state, &o,
+			  PLAN("{'action':'t.send','params':{'script':'echo ok'},'timeout_s':10,'retry':0,"
+			       "'compensate':" CHANGE "}"));
 
 	has(&f, "/steps/0/params/script", "not_permitted");
 	assert_int_equal(asked, 1);
-	f = lint_with(*state, &o, PLAN("{'action':'t.send','params':{},'timeout_s':10,'retry':0,'compensate':" CHANGE "}"));
+	f = lint_with(*state, &o,
+		      PLAN("{'action':'t.send','params':{},'timeout_s':10,'retry':0,'compensate':" CHANGE
+			   "}"));
 	assert_int_equal(f.count, 0);
 	assert_int_equal(asked, 1);
-	clean(*state, PLAN("{'action':'t.send','params':{'script':'echo ok'},'timeout_s':10,'retry':0,'compensate':" CHANGE "}"));
+	clean(*state,
+	      PLAN("{'action':'t.send','params':{'script':'echo ok'},'timeout_s':10,'retry':0,'compensate':" CHANGE
+		   "}"));
 }
 
 static void undo_steps_are_only_the_systems(void **state)
 {
-	static const char undo[] = "{'kind':'rollback','title':'x','steps':[{'action':'t.change','params':{'image':'a'},'timeout_s':10,"
-				   "'retry':0,'undo':true,'undo_of':0,'before':{'image':'b'}}],'rollback':{}," VERIFY "}";
-	static const char no_undo[] = "{'kind':'rollback','title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0,"
-				      "'undo':true,'undo_of':0}],'rollback':{}," VERIFY "}";
+	static const char undo[] =
+		"{'kind':'rollback','title':'x','steps':[{'action':'t.change','params':{'image':'a'},'timeout_s':10,"
+		"'retry':0,'undo':true,'undo_of':0,'before':{'image':'b'}}],'rollback':{}," VERIFY "}";
+	static const char no_undo[] =
+		"{'kind':'rollback','title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0,"
+		"'undo':true,'undo_of':0}],'rollback':{}," VERIFY "}";
 	struct plan_lint_options o = { .kind = PLAN_ROLLBACK, .undo_allowed = true };
 	struct plan_findings f = lint_with(*state, &o, undo);
 
@@ -322,7 +378,8 @@ static void undo_steps_are_only_the_systems(void **state)
 	f = lint_with(*state, &o, no_undo);
 	has(&f, "/steps/0/undo", "undo");
 	expect(*state, undo, "/steps/0/undo", "undo");
-	expect(*state, PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'undo':true,'undo_of':0}"),
+	expect(*state,
+	       PLAN("{'action':'t.change','params':{'image':'a'},'timeout_s':10,'retry':0,'undo':true,'undo_of':0}"),
 	       "/steps/0/undo", "undo");
 	f = lint_with(*state, &o, PLAN(CHANGE));
 	has(&f, "/kind", "kind");
@@ -331,18 +388,22 @@ static void undo_steps_are_only_the_systems(void **state)
 static void a_plan_has_its_limits(void **state)
 {
 	struct setup *s = *state;
-	AUTO(json) json_t *plan = doc(PLAN(CHANGE)), *big = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}"));
+	AUTO(json)
+	json_t *plan = doc(PLAN(CHANGE)),
+	       *big = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}"));
 	AUTO(str) char *text = mem_alloc(PLAN_BYTES_MAX + 1);
 	struct plan_findings f;
 
 	for (int i = 1; i < 50; i++)
-		json_array_append(json_object_get(plan, "steps"), json_array_get(json_object_get(plan, "steps"), 0));
+		json_array_append(json_object_get(plan, "steps"),
+				  json_array_get(json_object_get(plan, "steps"), 0));
 	assert_int_equal(plan_lint(s->contract, plan, NULL, &f, NULL), OC_OK);
 	json_array_append(json_object_get(plan, "steps"), json_array_get(json_object_get(plan, "steps"), 0));
 	assert_int_equal(plan_lint(s->contract, plan, NULL, &f, NULL), OC_INVALID);
 	has(&f, "/steps", "maxItems");
 	memset(text, 'x', PLAN_BYTES_MAX);
-	json_object_set_new(json_array_get(json_object_get(big, "steps"), 0), "params", json_pack("{s:s}", "x", text));
+	json_object_set_new(json_array_get(json_object_get(big, "steps"), 0), "params",
+			    json_pack("{s:s}", "x", text));
 	assert_int_equal(plan_lint(s->contract, big, NULL, &f, NULL), OC_INVALID);
 	has(&f, "", "size");
 }
@@ -350,7 +411,12 @@ static void a_plan_has_its_limits(void **state)
 static void hostile_documents_are_findings_and_not_crashes(void **state)
 {
 	static const char *const texts[] = {
-		"null", "1", "[]", "{}", "''", "{'title':1,'steps':1,'rollback':1,'verify':1}",
+		"null",
+		"1",
+		"[]",
+		"{}",
+		"''",
+		"{'title':1,'steps':1,'rollback':1,'verify':1}",
 		"{'title':[],'steps':{'0':1},'rollback':[],'verify':[]}",
 		"{'title':{},'steps':[1,null,'x',[],{}],'rollback':{'steps':[1]},'verify':{'checks':[1,null,{}]}}",
 		"{'title':'x','steps':[{'action':[],'params':[],'timeout_s':'x','retry':{},'compensate':7,'verify':[],'target':'u',"
@@ -377,7 +443,8 @@ static void hostile_documents_are_findings_and_not_crashes(void **state)
 		assert_int_equal(plan_lint(s->contract, plan, NULL, &f, NULL), OC_INVALID);
 		assert_int_equal(plan_parse(plan, &parsed, NULL), OC_INVALID);
 		plan_fingerprint(plan, hex);
-		if (plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0, .before = "[" }, 1, &back, NULL) == OC_OK)
+		if (plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0, .before = "[" }, 1,
+					 &back, NULL) == OC_OK)
 			assert_true(json_is_object(back));
 		list = plan_findings_json(&f);
 		assert_true(json_array_size(list) > 0);
@@ -405,7 +472,9 @@ static void a_contract_over_a_broken_params_schema_names_the_operation(void **st
 	struct oc_fail fail = { 0 };
 
 	(void)state;
-	support_add_manifest(&ops, "{\"name\":\"b\",\"operations\":[{\"name\":\"b.x\",\"params\":{\"$ref\":\"http://elsewhere/\"}}]}");
+	support_add_manifest(
+		&ops,
+		"{\"name\":\"b\",\"operations\":[{\"name\":\"b.x\",\"params\":{\"$ref\":\"http://elsewhere/\"}}]}");
 	assert_int_equal(plan_contract_new(&ops, &c, &fail), OC_INVALID);
 	assert_non_null(strstr(fail.text, "b.x"));
 	operation_list_done(&ops);
@@ -416,32 +485,39 @@ static void the_published_schema_says_what_lint_says_about_params(void **state)
 {
 	struct setup *s = *state;
 	AUTO(json_schema) struct json_schema *schema = NULL;
-	static const struct { const char *step; bool ok; } cases[] = {
-		{ CHANGE, true },
-		{ "{'action':'t.change','params':{},'timeout_s':10,'retry':0}", false },
-		{ "{'action':'t.change','timeout_s':10,'retry':0}", false },
+	static const struct {
+		const char *step;
+		bool ok;
+	} cases[] = {
+		{ CHANGE,								 true  },
+		{ "{'action':'t.change','params':{},'timeout_s':10,'retry':0}",           false },
+		{ "{'action':'t.change','timeout_s':10,'retry':0}",                       false },
 		{ "{'action':'t.change','params':{'image':''},'timeout_s':10,'retry':0}", false },
-		{ "{'action':'t.look','timeout_s':10,'retry':0}", true },
-		{ "{'action':'t.gone','timeout_s':10,'retry':0}", false },
+		{ "{'action':'t.look','timeout_s':10,'retry':0}",                         true  },
+		{ "{'action':'t.gone','timeout_s':10,'retry':0}",                         false },
 	};
 	struct oc_fail fail = { 0 };
 
 	if (json_schema_compile(plan_contract_schema(s->contract), &schema, &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		AUTO(json) json_t *plan = doc("{'title':'x','steps':[%s],'rollback':{}," VERIFY "}", cases[i].step);
+		AUTO(json)
+		json_t *plan = doc("{'title':'x','steps':[%s],'rollback':{}," VERIFY "}", cases[i].step);
 		AUTO(str) char *text = json_text(plan);
 
-		assert_int_equal(json_schema_check(schema, text, NULL, NULL), cases[i].ok ? OC_OK : OC_INVALID);
+		assert_int_equal(json_schema_check(schema, text, NULL, NULL),
+				 cases[i].ok ? OC_OK : OC_INVALID);
 		assert_int_equal(plan_complete(s->contract, plan), cases[i].ok);
 	}
 }
 
 static void a_parsed_plan_has_what_the_document_says(void **state)
 {
-	AUTO(json) json_t *d = doc(
+	AUTO(json)
+	json_t *d = doc(
 		"{'title':'x','risk_score':0.25,'steps':[{'action':'t.send','params':{'b':1,'a':2},'target':{'urn':'urn:host:a'},"
-		"'timeout_s':100,'retry':2,'compensate':" CHANGE "}," CHANGE "],'rollback':{'steps':[" CHANGE "],'verify':{'checks':["
+		"'timeout_s':100,'retry':2,'compensate':" CHANGE "}," CHANGE "],'rollback':{'steps':[" CHANGE
+		"],'verify':{'checks':["
 		"{'kind':'probe','step':0}]}},'verify':{'settle_s':7,'checks':[{'kind':'metric','resource':'urn:host:a','metric':'m',"
 		"'aggregate':'p95','op':'>=','ratio_to_baseline':1.5,'window_s':120,'min_samples':3,'no_data':'fail'},"
 		"{'kind':'call','src':'urn:a:1','dst':'urn:b:2','field':'rps','op':'==','threshold':4,'window_s':300},"
@@ -458,7 +534,8 @@ static void a_parsed_plan_has_what_the_document_says(void **state)
 	assert_string_equal(p->step[0].compensate->action, "t.change");
 	assert_string_equal(p->step[1].target, "{}");
 	assert_null(p->step[1].target_urn);
-	assert_true(p->rollback_given && p->rollback_count == 1 && p->rollback_verify->check[0].kind == CHECK_PROBE);
+	assert_true(p->rollback_given && p->rollback_count == 1 &&
+		    p->rollback_verify->check[0].kind == CHECK_PROBE);
 	assert_int_equal(p->verify.count, 3);
 	assert_int_equal(p->verify.check[0].aggregate, AGG_P95);
 	assert_int_equal(p->verify.check[0].op, OP_GE);
@@ -480,20 +557,30 @@ static void a_parsed_plan_has_what_the_document_says(void **state)
 
 static void the_fingerprint_is_of_action_target_and_params(void **state)
 {
-	static const struct { const char *steps; bool same; } cases[] = {
-		{ "{'action':'t.change','params':{'image':'a:2'},'timeout_s':99,'retry':0,'title':'other'}", true },
-		{ "{'action':'t.change','params':{'image':'a:2'},'timeout_s':60,'retry':1,'compensate':" CHANGE "}", true },
-		{ "{'action':'t.change','params':{'image':'a:3'},'timeout_s':60,'retry':1}", false },
-		{ "{'action':'t.change','params':{'image':'a:2'},'target':{'urn':'urn:host:b'},'timeout_s':60,'retry':1}", false },
-		{ CHANGE "," CHANGE, false },
+	static const struct {
+		const char *steps;
+		bool same;
+	} cases[] = {
+		{ "{'action':'t.change','params':{'image':'a:2'},'timeout_s':99,'retry':0,'title':'other'}",
+                 true													    },
+		{ "{'action':'t.change','params':{'image':'a:2'},'timeout_s':60,'retry':1,'compensate':" CHANGE
+		  "}",										    true  },
+		{ "{'action':'t.change','params':{'image':'a:3'},'timeout_s':60,'retry':1}",                               false },
+		{ "{'action':'t.change','params':{'image':'a:2'},'target':{'urn':'urn:host:b'},'timeout_s':60,'retry':1}",
+                 false													   },
+		{ CHANGE "," CHANGE,										       false },
 	};
-	AUTO(json) json_t *base = doc(PLAN(CHANGE)), *empty = doc(PLAN("{'action':'a','params':{}}")), *out = doc(PLAN("{'action':'a'}"));
+	AUTO(json)
+	json_t *base = doc(PLAN(CHANGE)),
+	       *empty = doc(PLAN("{'action':'a','params':{}}")), *out = doc(PLAN("{'action':'a'}"));
 	char want[HASH_HEX], got[HASH_HEX];
 
 	(void)state;
 	plan_fingerprint(base, want);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		AUTO(json) json_t *other = doc("{'title':'another','steps':[%s],'rollback':{},'verify':{}}", cases[i].steps);
+		AUTO(json)
+		json_t *other =
+			doc("{'title':'another','steps':[%s],'rollback':{},'verify':{}}", cases[i].steps);
 
 		plan_fingerprint(other, got);
 		assert_int_equal(strcmp(want, got) == 0, cases[i].same);
@@ -531,13 +618,14 @@ static void lint_rollback_plan(struct setup *s, const json_t *plan)
 static void a_derived_rollback_takes_applied_steps_back_last_first(void **state)
 {
 	struct setup *s = *state;
-	AUTO(json) json_t *plan = doc(
+	AUTO(json)
+	json_t *plan = doc(
 		"{'title':'Roll out','steps':["
 		"{'action':'t.change','params':{'image':'a:2'},'target':{'urn':'urn:host:a'},'timeout_s':60,'retry':1},"
 		"{'action':'t.look','timeout_s':10,'retry':0},"
 		"{'action':'t.send','params':{},'timeout_s':60,'retry':0,'compensate':{'action':'t.send','params':{'n':2},'timeout_s':30,"
-		"'retry':1}},"
-		CHANGE "],'rollback':{},'verify':{'settle_s':3,'checks':[{'kind':'probe','step':0},{'kind':'probe','step':3},"
+		"'retry':1}}," CHANGE
+		"],'rollback':{},'verify':{'settle_s':3,'checks':[{'kind':'probe','step':0},{'kind':'probe','step':3},"
 		"{'kind':'http','url':'http://x/'}]}}");
 	struct plan_applied applied[] = {
 		{ .seq = 0, .before = "{\"binding\":{\"image\":\"h\"},\"info\":{\"image\":\"a:1\"}}" },
@@ -547,12 +635,14 @@ static void a_derived_rollback_takes_applied_steps_back_last_first(void **state)
 	AUTO(json) json_t *back = NULL, *want = NULL;
 	AUTO(plan) struct plan *parsed = NULL;
 
-	assert_int_equal(plan_derive_rollback(plan, &s->ops, applied, ARRAY_LEN(applied), &back, NULL), OC_OK);
-	want = doc("{'title':'Take back: Roll out','kind':'rollback','steps':["
-		   "{'action':'t.send','params':{'n':2},'timeout_s':30,'retry':1},"
-		   "{'action':'t.change','params':{'image':'a:2'},'target':{'urn':'urn:host:a'},'timeout_s':60,'retry':1,"
-		   "'undo':true,'undo_of':0,'before':{'image':'a:1'}}],'rollback':{},"
-		   "'verify':{'settle_s':3,'checks':[{'kind':'probe','step':1},{'kind':'http','url':'http://x/'}]}}");
+	assert_int_equal(plan_derive_rollback(plan, &s->ops, applied, ARRAY_LEN(applied), &back, NULL),
+			 OC_OK);
+	want = doc(
+		"{'title':'Take back: Roll out','kind':'rollback','steps':["
+		"{'action':'t.send','params':{'n':2},'timeout_s':30,'retry':1},"
+		"{'action':'t.change','params':{'image':'a:2'},'target':{'urn':'urn:host:a'},'timeout_s':60,'retry':1,"
+		"'undo':true,'undo_of':0,'before':{'image':'a:1'}}],'rollback':{},"
+		"'verify':{'settle_s':3,'checks':[{'kind':'probe','step':1},{'kind':'http','url':'http://x/'}]}}");
 	if (!json_equal(back, want))
 		fail_msg("%s", json_pretty(back));
 	lint_rollback_plan(s, back);
@@ -565,11 +655,15 @@ static void a_derived_rollback_takes_applied_steps_back_last_first(void **state)
 static void a_given_rollback_is_taken_as_it_is(void **state)
 {
 	struct setup *s = *state;
-	AUTO(json) json_t *plan = doc("{'title':'x','steps':[" CHANGE "],'rollback':{'steps':[{'action':'t.send','timeout_s':10,'retry':0}],"
-				      "'verify':{'checks':[{'kind':'http','url':'http://back/'}]}}," VERIFY "}");
+	AUTO(json)
+	json_t *plan = doc("{'title':'x','steps':[" CHANGE
+			   "],'rollback':{'steps':[{'action':'t.send','timeout_s':10,'retry':0}],"
+			   "'verify':{'checks':[{'kind':'http','url':'http://back/'}]}}," VERIFY "}");
 	AUTO(json) json_t *back = NULL;
 
-	assert_int_equal(plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0 }, 1, &back, NULL), OC_OK);
+	assert_int_equal(plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0 }, 1, &back,
+					      NULL),
+			 OC_OK);
 	assert_string_equal(json_str(json_at(back, "/steps/0"), "action"), "t.send");
 	assert_string_equal(json_str(json_at(back, "/verify/checks/0"), "url"), "http://back/");
 	lint_rollback_plan(s, back);
@@ -578,11 +672,15 @@ static void a_given_rollback_is_taken_as_it_is(void **state)
 static void a_rollback_with_nothing_to_measure_is_probed(void **state)
 {
 	struct setup *s = *state;
-	AUTO(json) json_t *plan = doc("{'title':'x','steps':[" CHANGE "," CHANGE "],'rollback':{},'verify':{'checks':[{'kind':'probe',"
-				      "'step':1}]}}");
+	AUTO(json)
+	json_t *plan = doc("{'title':'x','steps':[" CHANGE "," CHANGE
+			   "],'rollback':{},'verify':{'checks':[{'kind':'probe',"
+			   "'step':1}]}}");
 	AUTO(json) json_t *back = NULL;
 
-	assert_int_equal(plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0 }, 1, &back, NULL), OC_OK);
+	assert_int_equal(plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0 }, 1, &back,
+					      NULL),
+			 OC_OK);
 	assert_int_equal(json_array_size(json_at(back, "/verify/checks")), 1);
 	assert_int_equal(json_int_or(json_at(back, "/verify/checks/0"), "step", -1), 0);
 	lint_rollback_plan(s, back);
@@ -591,9 +689,10 @@ static void a_rollback_with_nothing_to_measure_is_probed(void **state)
 static void what_cannot_be_taken_back_is_said(void **state)
 {
 	struct setup *s = *state;
-	AUTO(json) json_t *send = doc(PLAN("{'action':'t.send','timeout_s':10,'retry':0}")),
-			  *look = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}")), *change = doc(PLAN(CHANGE)),
-			  *back = doc("{'kind':'rollback','title':'x','steps':[" CHANGE "],'rollback':{}," VERIFY "}");
+	AUTO(json)
+	json_t *send = doc(PLAN("{'action':'t.send','timeout_s':10,'retry':0}")),
+	       *look = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}")), *change = doc(PLAN(CHANGE)),
+	       *back = doc("{'kind':'rollback','title':'x','steps':[" CHANGE "],'rollback':{}," VERIFY "}");
 	struct plan_applied one = { .seq = 0 }, gone = { .seq = 7 };
 	struct oc_fail fail = { 0 };
 	json_t *none = NULL;
