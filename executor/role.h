@@ -1,0 +1,45 @@
+/* role.h - carries an approved plan out: one leased run at a time per thread, intent before effect.
+ *
+ * The database side of the executor: reads the plan with the lease of cmd.exec.run, asks the gate whether the run
+ * may begin, locks the targets, writes an exec_step intent before each call of the host and its result after,
+ * probes what a crash or a timeout left open, stops at the first failure and undoes nothing by itself.
+ * A heartbeat moves the lease on; when the lease is lost the child is ended before anybody else may look. */
+#pragma once
+#include "domain/plan.h"
+#include "executor/host.h"
+#include "worker/worker.h"
+
+struct executor;
+
+/* What the gate is asked right before the first effect; apps/ connects it. */
+struct exec_permit {
+	long long tenant_id;
+	const char *tenant, *case_id, *plan_id, *decision_id, *run_id;
+	int epoch;
+};
+struct exec_leave {
+	bool go;
+	char sentence[1024]; /* why not */
+	json_t *changed;     /* or NULL; yours */
+	json_t *world;       /* per step {"binding","info"} or null; yours */
+};
+struct executor_config {
+	struct host *host;
+	const struct operation_list *operations_ref;
+	const char *conninfo;   /* as opscase_worker */
+	const char *detail_dir; /* logs of steps go below it */
+	unsigned threads;       /* runs at once; 0: 8 */
+	enum oc_err (*may_begin)(void *ctx, struct pg *pg, const struct exec_permit *ask,
+				 struct exec_leave *ret, struct oc_fail *reterr);
+	/* A step's own verification, from wall time since_us on. OC_OK with the verdict's name ("PASS") in verdict; called until
+	 * it is something else than "" (not yet), or the step's verify deadline is over. */
+	enum oc_err (*hold)(void *ctx, struct pg *pg, const struct command *cmd,
+			    const struct plan_verify *verify, int64_t since_us, char *verdict,
+			    size_t verdict_size, char *sentence, size_t sentence_size);
+	void *ctx;
+};
+MUST_CHECK enum oc_err executor_new(const struct executor_config *cfg, struct executor **ret,
+				    struct oc_fail *reterr);
+void executor_free(struct executor *x);
+struct role executor_role(struct executor *x);        /* cmd.exec.run */
+struct role executor_cancel_role(struct executor *x); /* cmd.exec.cancel: pulls the leash of a run of ours */
