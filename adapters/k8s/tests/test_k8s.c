@@ -21,6 +21,9 @@
 #define PROMOTE   WEB("'action':'promote','container':'app','image':'shop/web:2'")
 #define BROKEN    WEB("'action':'set_image','container':'app','image':'shop/web:broken'")
 
+/* How late a busy machine may make us; far from the 20 s that a call has here. */
+enum { BUSY_MS = 1500 };
+
 static int start(void **state)
 {
 	struct rig *rig = calloc(1, sizeof *rig);
@@ -576,6 +579,50 @@ static void a_conflict_over_something_else_is_tried_again(void **state)
 	assert_int_equal(peer_effects(rig), 1);
 }
 
+static void somebody_quicker_in_something_else_is_no_hindrance(void **state)
+{
+	struct rig *rig = rig_of(state);
+
+	peer_fault(
+		rig,
+		"{'kind':'interfere','verbs':['PATCH'],'times':2,'patch':{'metadata':{'labels':{'a':'b'}},'spec':{'minReadySeconds':0}}}");
+	CALL(rig, RUN, IMAGE2, OPSCASE_DONE);
+	assert_int_equal(peer_effects(rig), 1);
+}
+
+static void somebody_quicker_in_the_same_thing_wins(void **state)
+{
+	struct rig *rig = rig_of(state);
+
+	peer_fault(
+		rig,
+		"{'kind':'interfere','verbs':['PATCH'],'times':1,'patch':{'spec':{'template':{'metadata':{'annotations':{'x':'y'}}}}}}");
+	CALL(rig, RUN, IMAGE2, OPSCASE_WORLD_CHANGED);
+	ASSERT_HAS(rig_error(rig), "was changed by somebody else");
+	image_is(rig, "deployments", "web", "shop/web:1");
+	assert_int_equal(peer_effects(rig), 0);
+	peer_fault(rig, "{'kind':'interfere','verbs':['PATCH'],'times':1,'patch':{'spec':{'replicas':2}}}");
+	CALL(rig, RUN, SCALE6, OPSCASE_WORLD_CHANGED);
+	assert_int_equal(replicas_of(rig, "web"), 2);
+}
+
+static void a_canary_of_ours_is_set_again(void **state)
+{
+	struct rig *rig = rig_of(state);
+	int64_t effects;
+
+	CALL(rig, RUN, CANARY, OPSCASE_DONE);
+	effects = peer_effects(rig);
+	peer_fault(rig, "{'kind':'conflict','verbs':['PATCH'],'times':1}");
+	peer_change(
+		rig,
+		"{'kind':'deployments','namespace':'shop','name':'web-canary','patch':{'spec':{'replicas':3}}}");
+	rig->key = KEY_B;
+	CALL(rig, RUN, CANARY, OPSCASE_DONE); /* ours, and nobody bound the step to what it was: set again */
+	assert_int_equal(replicas_of(rig, "web-canary"), 1);
+	assert_int_equal(peer_effects(rig), effects + 1);
+}
+
 static void a_conflict_that_never_ends_is_not_applied_at_the_deadline(void **state)
 {
 	struct rig *rig = rig_of(state);
@@ -583,7 +630,7 @@ static void a_conflict_that_never_ends_is_not_applied_at_the_deadline(void **sta
 	peer_fault(rig, "{'kind':'conflict','verbs':['PATCH']}");
 	rig->deadline_ms = 700;
 	CALL(rig, RUN, IMAGE2, OPSCASE_NOT_APPLIED);
-	assert_true(rig->said.took_ms < 900);
+	assert_true(rig->said.took_ms < 700 + BUSY_MS);
 	assert_int_equal(peer_effects(rig), 0);
 }
 
@@ -633,7 +680,7 @@ static void a_hanging_server_is_unclear_at_the_deadline(void **state)
 	peer_fault(rig, "{'kind':'hang','verbs':['PATCH']}");
 	rig->deadline_ms = 800;
 	CALL(rig, RUN, RESTART, OPSCASE_UNCLEAR);
-	assert_in_range(rig->said.took_ms, 600, 800);
+	assert_in_range(rig->said.took_ms, 600, 800 + BUSY_MS);
 	peer_fault(rig, "{'kind':'clear'}");
 	CALL(rig, PROBE, RESTART, OPSCASE_NOT_APPLIED);
 }
@@ -645,7 +692,7 @@ static void a_server_that_hangs_before_the_write_leaves_all_as_it_was(void **sta
 	peer_fault(rig, "{'kind':'hang','verbs':['GET']}");
 	rig->deadline_ms = 500;
 	CALL(rig, RUN, RESTART, OPSCASE_NOT_APPLIED);
-	assert_in_range(rig->said.took_ms, 400, 500);
+	assert_in_range(rig->said.took_ms, 400, 500 + BUSY_MS);
 	CALL(rig, PROBE, RESTART, OPSCASE_UNCLEAR);
 	CALL(rig, RUN, STATUS, OPSCASE_NOT_APPLIED);
 }
@@ -742,7 +789,7 @@ static void a_rollout_not_through_in_time_is_unclear(void **state)
 	peer_fault(rig, "{'kind':'freeze'}");
 	rig->deadline_ms = 500;
 	CALL(rig, RUN, RESTART, OPSCASE_UNCLEAR);
-	assert_true(rig->said.took_ms < 600);
+	assert_true(rig->said.took_ms < 500 + BUSY_MS);
 	ASSERT_HAS(rig_error(rig), "Waiting for deployment spec update to be observed");
 	assert_true(json_is_true(rig_value(rig, "applied")));
 	CALL(rig, PROBE, RESTART, OPSCASE_APPLIED);
@@ -849,7 +896,7 @@ static void a_cancel_while_waiting_returns_soon_and_says_that_it_was_applied(voi
 
 	peer_fault(rig, "{'kind':'freeze'}");
 	assert_int_equal(rig_call_and_cancel(rig, RUN, RESTART, 300), OPSCASE_UNCLEAR);
-	assert_in_range(rig->said.took_ms, 250, 800);
+	assert_in_range(rig->said.took_ms, 250, 300 + BUSY_MS);
 	assert_true(json_is_true(rig_value(rig, "applied")));
 	CALL(rig, PROBE, RESTART, OPSCASE_APPLIED);
 }
@@ -860,7 +907,7 @@ static void a_cancel_before_the_write_changes_nothing(void **state)
 
 	peer_fault(rig, "{'kind':'hang','verbs':['GET']}");
 	assert_int_equal(rig_call_and_cancel(rig, RUN, RESTART, 200), OPSCASE_CANCELLED);
-	assert_in_range(rig->said.took_ms, 150, 700);
+	assert_in_range(rig->said.took_ms, 150, 200 + BUSY_MS);
 	peer_fault(rig, "{'kind':'clear'}");
 	assert_int_equal(peer_effects(rig), 0);
 	CALL(rig, RUN, RESTART, OPSCASE_DONE); /* the cancel was for that call only */
@@ -872,7 +919,7 @@ static void a_cancel_during_a_write_waits_a_moment_for_its_answer(void **state)
 
 	peer_fault(rig, "{'kind':'hang','verbs':['PATCH']}");
 	assert_int_equal(rig_call_and_cancel(rig, RUN, RESTART, 200), OPSCASE_UNCLEAR);
-	assert_in_range(rig->said.took_ms, 1500, 3500);
+	assert_in_range(rig->said.took_ms, 1500, 2200 + BUSY_MS);
 }
 
 static void a_cancel_of_an_undo_is_honoured(void **state)
@@ -883,7 +930,7 @@ static void a_cancel_of_an_undo_is_honoured(void **state)
 	CALL(rig, RUN, RESTART, OPSCASE_DONE);
 	peer_fault(rig, "{'kind':'freeze'}");
 	assert_int_equal(rig_call_and_cancel(rig, UNDO, RESTART, 200), OPSCASE_UNCLEAR);
-	assert_true(rig->said.took_ms < 700);
+	assert_true(rig->said.took_ms < 200 + BUSY_MS);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -917,6 +964,9 @@ int main(void)
 		T(a_changed_world_stops_the_step),
 		T(an_autoscaler_does_not_void_a_restart_but_does_void_a_scale),
 		T(a_conflict_over_something_else_is_tried_again),
+		T(somebody_quicker_in_something_else_is_no_hindrance),
+		T(somebody_quicker_in_the_same_thing_wins),
+		T(a_canary_of_ours_is_set_again),
 		T(a_conflict_that_never_ends_is_not_applied_at_the_deadline),
 		T(what_a_later_hand_changed_is_not_changed_back_by_a_retry),
 		T(an_undo_of_an_object_made_anew_is_refused),

@@ -330,7 +330,7 @@ async function admin(req, res, url) {
 			controllers.neverReady.push(f.image ?? '');
 		} else if (f.kind === 'freeze') {
 			controllers.paused = true;
-		} else if (['refuse', 'conflict', 'hang', 'error', 'unavailable', 'throttle', 'close_before', 'close_after_apply', 'hang_after_apply', 'garbage'].includes(f.kind)) {
+		} else if (['refuse', 'conflict', 'hang', 'error', 'unavailable', 'throttle', 'close_before', 'close_after_apply', 'hang_after_apply', 'garbage', 'interfere'].includes(f.kind)) {
 			faults.push(f);
 		} else {
 			return send(res, 400, { error: `unknown fault '${f.kind}'` });
@@ -400,6 +400,10 @@ async function handle(req, res) {
 			});
 		return send(res, 409, status(409, 'Conflict', `Operation cannot be fulfilled on ${m?.[5]} "${m?.[6]}": the object has been modified; ` +
 			'please apply your changes to the latest version and try again', { name: m?.[6], kind: m?.[5] }));
+	case 'interfere':	// somebody else is quicker; the request then goes its usual way
+		if (m?.[6])
+			store.change(m[5], store.get(m[5], m[4], m[6]), 'spec', (o) => Object.assign(o, mergePatch(o, f.patch)));
+		break;
 	case 'error':
 		return send(res, 500, status(500, 'InternalError', f.message ?? 'Internal error occurred: etcdserver: request timed out'));
 	case 'unavailable':
