@@ -460,6 +460,11 @@ const char *setting_text(const struct settings *s, enum setting_id id)
 	return s->v[id].text;
 }
 
+const char *setting_value(const struct settings *s, enum setting_id id)
+{
+	return s->v[id].text;
+}
+
 bool setting_given(const struct settings *s, enum setting_id id)
 {
 	return *s->v[id].text != '\0';

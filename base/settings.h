@@ -74,6 +74,8 @@ bool setting_has(const struct settings *s, enum setting_id id,
 		 const char *word); /* list; "all" has every word */
 const char *setting_source(const struct settings *s,
 			   enum setting_id id); /* "default", "FILE:3", "environment", ... */
+/* Whatever the type, as text that reads back as the same value. */
+const char *setting_value(const struct settings *s, enum setting_id id);
 /* A folder: what was given, else `below` in data.dir, else NULL. Yours. */
 char *setting_dir(const struct settings *s, enum setting_id id, const char *below);
 

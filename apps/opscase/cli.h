@@ -1,0 +1,77 @@
+/* cli.h - the command line: a table of commands, what was given, and who answers.
+ *
+ * One row of commands.c is one command; help, docs/cli.md and shell completion are printed from it. A handler
+ * gets its arguments checked for number and its options for name, answers an error like everything else in the
+ * house, and main() turns it into a sentence and an exit code. One thread. */
+#pragma once
+#include "base/err.h"
+#include "base/text.h"
+#include "wire/json/json.h"
+
+struct cli;
+
+struct cli_option {
+	const char *name;
+	const char *value; /* "DIR"; NULL: a flag */
+	const char *help;
+};
+
+enum cli_flag {
+	CLI_LOCAL = 1,    /* needs no server */
+	CLI_SETTINGS = 2, /* takes settings, too: --http.port=81 */
+	CLI_REPEAT = 4,   /* reads from the folder or database of the installation itself */
+};
+
+struct cli_command {
+	const char *path; /* "case approve" */
+	const char *args; /* "ID [REASON]"; a last name with ... may come several times */
+	enum oc_err (*run)(struct cli *cli, struct oc_fail *reterr);
+	const char *help;                 /* one line */
+	const char *more;                 /* a paragraph for the page, or NULL */
+	const struct cli_option *options; /* ends with a NULL name; or NULL */
+	unsigned flags;
+};
+extern const struct cli_command cli_commands[]; /* ends with a NULL path */
+extern const struct cli_option cli_globals[];   /* options that every command takes */
+extern const struct cli_option cli_no_options[];
+
+#define CLI_WORDS_MAX 64
+
+struct cli {
+	const struct cli_command *command;
+	int argc; /* positional arguments */
+	const char *argv[CLI_WORDS_MAX];
+	struct {
+		const char *name, *value;
+	} option[CLI_WORDS_MAX];
+	int options;
+	char *setting[CLI_WORDS_MAX + 1]; /* as given, for commands that take settings */
+	int settings;
+	bool json;      /* --json */
+	bool colour;    /* of standard output */
+	unsigned width; /* of standard output; 0: no limit */
+	int exit_code;  /* where the handler's meaning is no error: 0 */
+};
+
+/* Fills cli from the command line; a wrong word gets the nearest right one. */
+MUST_CHECK enum oc_err cli_parse(struct cli *cli, int argc, char **argv, struct oc_fail *reterr);
+const char *cli_arg(const struct cli *cli, int i); /* NULL when not given */
+const char *cli_option(const struct cli *cli,
+		       const char *name); /* the last one's value; NULL when not given */
+bool cli_flag(const struct cli *cli, const char *name);
+MUST_CHECK enum oc_err cli_option_int(const struct cli *cli, const char *name, long long min, long long max,
+				      long long *io_value, struct oc_fail *reterr);
+
+/* "" for everything; "case" for a group. False when there is no such command or group. */
+bool cli_help(const char *path, struct text *out);
+void cli_help_markdown(struct text *out); /* docs/cli.md */
+bool cli_completion(const char *shell, struct text *out);
+
+/* --- handlers, one file per noun */
+#define CLI_HANDLER(name) enum oc_err name(struct cli *cli, struct oc_fail *reterr)
+CLI_HANDLER(cli_up);
+CLI_HANDLER(cli_down);
+CLI_HANDLER(cli_settings);
+CLI_HANDLER(cli_help_command);
+CLI_HANDLER(cli_completion_command);
+CLI_HANDLER(cli_version);
