@@ -12,17 +12,7 @@
 #include "wire/pg/pg.h"
 
 struct waiters;
-
-/* The body of POST /adapter/exec as a whole plan, linted. */
-struct api_revision {
-	long long tenant_id;
-	const char *tenant;
-	const char *case_id;
-	const char *actor;
-	const json_t *current;	/* the plan that was approved */
-	const json_t *body;	/* {"adapter","script","params","steps",...} */
-	const json_t *proposed;	/* the API's own reading of the body as a plan; see api/revision.h */
-};
+struct plan_contract;
 
 struct api_ready {
 	const char *name;	/* "nats", "migrations" */
@@ -37,22 +27,24 @@ struct api_deps {
 	struct waiters *waiters_ref;
 	struct waker *relay_wake_ref;	/* poked after a commit of ours that wrote outbox rows; or NULL */
 	const struct operation_list *operations_ref;	/* or NULL */
+	const struct plan_contract *contract_ref;	/* lints revisions; NULL: the planner alone lints */
+	/* May this tenant's plans use what needs the permit ("script_body")? NULL: yes, the gate asks. */
+	bool (*permits)(void *ctx, const char *need, const char *tenant);
 	const char *version;		/* "0.1.0" */
 
-	/* OC_OK with the plan to propose (it may be the same as `current`: no revision), or OC_INVALID with
-	 * ret_errors [{"pointer","text"}]. NULL: `proposed` is taken as it is and the planner lints it. */
-	enum oc_err (*lint_revision)(void *ctx, const struct api_revision *rev, json_t **ret_plan,
-				     json_t **ret_errors, struct oc_fail *reterr);
-	/* May this principal answer this decision? OC_FORBIDDEN with a sentence that says how. NULL: the roles
-	 * that the decision names. Early help for people: the gatekeeper alone counts. */
-	enum oc_err (*may_approve)(void *ctx, long long tenant_id, const char *decision_id, const char *principal,
-				   const char *role, struct oc_fail *reterr);
+	/* May this principal answer the case's decision (NULL: its newest one)? Runs on the API's connection, inside
+	 * its transaction; fills ret_decision (37 bytes). OC_FORBIDDEN with a sentence that says how to go on, OC_ILLEGAL
+	 * when nothing is pending. Early help for people: the gatekeeper alone counts. NULL: the roles that the
+	 * decision names, and never the one who opened the case. */
+	enum oc_err (*may_approve)(void *ctx, struct pg *pg, long long tenant_id, const char *case_id,
+				   const char *decision_id, const char *principal, const char *role, const char *reason,
+				   bool reject, char *ret_decision, struct oc_fail *reterr);
 	/* POST /v1/metrics, OTLP/HTTP JSON. ret_answer: the body of the 200, or NULL for {}. */
 	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant, const char *content_type,
 				    const char *body, size_t len, json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
-	void *ctx;			/* of the four above */
+	void *ctx;			/* of the hooks above */
 
 	const struct api_ready *ready;	/* ends with a NULL name; PostgreSQL is asked by the API itself */
 };
