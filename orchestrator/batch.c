@@ -64,14 +64,17 @@ enum out_arrays {
 	OUT_ARRAYS
 };
 
+enum head_arrays { H_TENANT, H_CASE, H_SEQ, H_HEAD, HEAD_ARRAYS };
+
 struct counted {
 	enum case_state from, to;
 	enum case_event_kind event;
 };
 
 struct batch {
-	struct text cases[CASE_ARRAYS], lines[LINE_ARRAYS], out[OUT_ARRAYS], over, release;
-	size_t accepted, out_rows;
+	struct text cases[CASE_ARRAYS], lines[LINE_ARRAYS], out[OUT_ARRAYS], heads[HEAD_ARRAYS], over,
+		release;
+	size_t accepted, out_rows, refused;
 	struct counted *counted;
 };
 
@@ -93,6 +96,7 @@ void batch_free(struct batch *b)
 	texts_done(b->cases, CASE_ARRAYS);
 	texts_done(b->lines, LINE_ARRAYS);
 	texts_done(b->out, OUT_ARRAYS);
+	texts_done(b->heads, HEAD_ARRAYS);
 	text_done(&b->over);
 	text_done(&b->release);
 	free(b->counted);
@@ -410,47 +414,58 @@ static void accept_outbox(struct batch *b, struct step *s)
 		s->version, 1, false);
 }
 
-void batch_accept(struct batch *b, struct step *s)
+/* One row of the timeline, sealed onto the chain. */
+static int add_line(struct batch *b, const struct step *s, enum case_state to, const json_t *meta,
+		    char ret_hash[HASH_HEX])
 {
-	const struct case_move *m = &s->move;
-	AUTO(json) json_t *meta = step_meta(s);
 	AUTO(str) char *canonical = NULL;
 	AUTO(str) char *meta_text = json_text(meta);
-	char hash[HASH_HEX];
 	int seq = (int)pg_int(s->row, s->at, SC_SEQ) + 1;
-	const char *old_cmd = col(s, SC_CMD_ID);
+	struct timeline_row row = {
+		.tenant = col(s, SC_TENANT),
+		.case_id = col(s, SC_CASE_ID),
+		.event = case_event_name(s->event),
+		.from = case_state_name(s->now.state),
+		.to = case_state_name(to),
+		.actor = s->actor,
+		.reason = s->reason,
+		.correlation_id = s->correlation_id,
+		.seq = seq,
+		.version = s->version,
+		.epoch = s->epoch,
+		.at_us = pg_int(s->row, s->at, SC_NOW),
+		.meta = meta,
+	};
 
-	s->version++;
-	s->epoch += m->entered;
-	if (ask_is_of_state(m->ask))
-		s->cmd_id = pg_int(s->row, s->at, SC_SPARE_1);
-	canonical = timeline_seal(&(struct timeline_row){ .tenant = col(s, SC_TENANT),
-							  .case_id = col(s, SC_CASE_ID),
-							  .event = case_event_name(s->event),
-							  .from = case_state_name(s->now.state),
-							  .to = case_state_name(m->to),
-							  .actor = s->actor,
-							  .reason = s->reason,
-							  .correlation_id = s->correlation_id,
-							  .seq = seq,
-							  .version = s->version,
-							  .epoch = s->epoch,
-							  .at_us = pg_int(s->row, s->at, SC_NOW),
-							  .meta = meta },
-				  col(s, SC_HEAD), hash);
-
-	accept_case(b, s, hash, seq);
+	canonical = timeline_seal(&row, col(s, SC_HEAD), ret_hash);
 	pg_array_add(&b->lines[L_TENANT], col(s, SC_TENANT_ID));
-	pg_array_add(&b->lines[L_CASE], col(s, SC_CASE_ID));
+	pg_array_add(&b->lines[L_CASE], row.case_id);
 	add_int(&b->lines[L_SEQ], seq);
-	pg_array_add(&b->lines[L_EVENT], case_event_name(s->event));
+	pg_array_add(&b->lines[L_EVENT], row.event);
 	pg_array_add(&b->lines[L_ACTOR], s->actor);
 	pg_array_add(&b->lines[L_REASON], s->reason);
 	pg_array_add(&b->lines[L_CORR], s->correlation_id);
 	pg_array_add(&b->lines[L_META], meta_text);
 	pg_array_add(&b->lines[L_CANON], canonical);
-	pg_array_add(&b->lines[L_HASH], hash);
+	pg_array_add(&b->lines[L_HASH], ret_hash);
 	pg_array_add(&b->lines[L_REFUSAL], NULL);
+	return seq;
+}
+
+void batch_accept(struct batch *b, struct step *s)
+{
+	const struct case_move *m = &s->move;
+	AUTO(json) json_t *meta = step_meta(s);
+	char hash[HASH_HEX];
+	const char *old_cmd = col(s, SC_CMD_ID);
+	int seq;
+
+	s->version++;
+	s->epoch += m->entered;
+	if (ask_is_of_state(m->ask))
+		s->cmd_id = pg_int(s->row, s->at, SC_SPARE_1);
+	seq = add_line(b, s, m->to, meta, hash);
+	accept_case(b, s, hash, seq);
 	accept_outbox(b, s);
 	/* The command of a state that was left will never be answered in time: nobody needs to try. */
 	if (m->entered && old_cmd)
@@ -462,50 +477,56 @@ void batch_accept(struct batch *b, struct step *s)
 	b->counted[b->accepted++] = (struct counted){ s->now.state, m->to, s->event };
 }
 
-enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struct oc_fail *reterr)
+void batch_refuse(struct batch *b, struct step *s)
+{
+	AUTO(json) json_t *meta = step_meta(s);
+	char hash[HASH_HEX];
+	int seq;
+
+	json_put(meta, "refused", s->move.guard ? s->move.guard : "not legal in this state");
+	seq = add_line(b, s, s->now.state, meta, hash);
+	pg_array_add(&b->heads[H_TENANT], col(s, SC_TENANT_ID));
+	pg_array_add(&b->heads[H_CASE], col(s, SC_CASE_ID));
+	add_int(&b->heads[H_SEQ], seq);
+	pg_array_add(&b->heads[H_HEAD], hash);
+	b->refused++;
+}
+
+static enum oc_err send_arrays(struct pg *pg, const char *sql, struct text *arrays, size_t n,
+			       const char *extra, unsigned *sent, struct oc_fail *reterr)
 {
 	const char *args[CASE_ARRAYS + 1];
-	char count[16];
 	enum oc_err err;
-	unsigned sent = 0;
+
+	for (size_t i = 0; i < n; i++)
+		args[i] = pg_array_end(&arrays[i]);
+	if (extra)
+		args[n] = extra;
+	err = pg_send(pg, sql, args, (unsigned)n + (extra != NULL), reterr);
+	*sent += err == OC_OK;
+	return err;
+}
+
+enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struct oc_fail *reterr)
+{
+	char count[24];
+	enum oc_err err = OC_OK;
 
 	*ret_sent = 0;
-	if (b->accepted == 0)
-		return OC_OK;
-	for (size_t i = 0; i < CASE_ARRAYS; i++)
-		args[i] = pg_array_end(&b->cases[i]);
 	snprintf(count, sizeof(count), "%zu", b->accepted);
-	args[CASE_ARRAYS] = count;
-	err = pg_send(pg, SQL_STEP_CASE, args, CASE_ARRAYS + 1, reterr);
-	if (err != OC_OK)
-		return err;
-	sent++;
-	for (size_t i = 0; i < LINE_ARRAYS; i++)
-		args[i] = pg_array_end(&b->lines[i]);
-	err = pg_send(pg, SQL_STEP_TIMELINE, args, LINE_ARRAYS, reterr);
-	if (err != OC_OK)
-		return err;
-	sent++;
-	for (size_t i = 0; i < OUT_ARRAYS; i++)
-		args[i] = pg_array_end(&b->out[i]);
-	err = pg_send(pg, SQL_STEP_OUTBOX, args, OUT_ARRAYS, reterr);
-	if (err != OC_OK)
-		return err;
-	sent++;
-	if (b->over.len) {
-		err = pg_send(pg, SQL_STEP_COMMANDS_OVER, PG_ARGS(pg_array_end(&b->over)), reterr);
-		if (err != OC_OK)
-			return err;
-		sent++;
-	}
-	if (b->release.len) {
-		err = pg_send(pg, SQL_STEP_RELEASE, PG_ARGS(pg_array_end(&b->release)), reterr);
-		if (err != OC_OK)
-			return err;
-		sent++;
-	}
-	*ret_sent = sent;
-	return OC_OK;
+	if (b->accepted)
+		err = send_arrays(pg, SQL_STEP_CASE, b->cases, CASE_ARRAYS, count, ret_sent, reterr);
+	if (err == OC_OK && b->accepted + b->refused)
+		err = send_arrays(pg, SQL_STEP_TIMELINE, b->lines, LINE_ARRAYS, NULL, ret_sent, reterr);
+	if (err == OC_OK && b->accepted)
+		err = send_arrays(pg, SQL_STEP_OUTBOX, b->out, OUT_ARRAYS, NULL, ret_sent, reterr);
+	if (err == OC_OK && b->refused)
+		err = send_arrays(pg, SQL_STEP_HEADS, b->heads, HEAD_ARRAYS, NULL, ret_sent, reterr);
+	if (err == OC_OK && b->over.len)
+		err = send_arrays(pg, SQL_STEP_COMMANDS_OVER, &b->over, 1, NULL, ret_sent, reterr);
+	if (err == OC_OK && b->release.len)
+		err = send_arrays(pg, SQL_STEP_RELEASE, &b->release, 1, NULL, ret_sent, reterr);
+	return err;
 }
 
 void batch_count_metrics(const struct batch *b)

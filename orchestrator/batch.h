@@ -37,6 +37,8 @@ DEFINE_AUTO(batch, struct batch *, batch_free);
 void step_decide(struct step *s);
 /* Collects the writes of an accepted step. */
 void batch_accept(struct batch *b, struct step *s);
+/* Collects the one timeline row of a refused role's event. */
+void batch_refuse(struct batch *b, struct step *s);
 /* Sends all of it into the connection's open pipeline; returns how many statements were sent. */
 MUST_CHECK enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struct oc_fail *reterr);
 size_t batch_accepted(const struct batch *b);

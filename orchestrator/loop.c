@@ -84,10 +84,12 @@ static enum oc_err step_rows(struct pass *p, const struct pg_result *rows)
 			snprintf(p->touched[p->touched_n++], sizeof(*p->touched), "%s", case_id);
 		} else {
 			metric_inc(M_EVENT_IGNORED, case_event_name(s.event), NULL, NULL);
-			if (s.move.verdict == MOVE_REFUSE)
+			if (s.move.verdict == MOVE_REFUSE) {
+				batch_refuse(p->batch, &s);
 				log_warn("case %s: %s refused in %s%s%s", case_id, case_event_name(s.event),
 					 case_state_name(s.now.state), s.move.guard ? ": " : "",
 					 s.move.guard ? s.move.guard : "");
+			}
 		}
 	}
 	return OC_OK;

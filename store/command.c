@@ -1,10 +1,12 @@
 #include "store/command.h"
 
+/* Waits for a row that is locked: the relay marks it as published while the message is already on its way,
+ * and what is skipped here would lie until the sweep. Locks are taken in id order everywhere. */
 const char SQL_COMMAND_LEASE[] =
 	"WITH free AS (SELECT o.id FROM outbox o WHERE o.id = ANY($1::bigint[]) AND o.kind = 'c' AND o.topic = ANY($4::text[])"
 	"  AND o.done_at IS NULL AND (o.lease_until IS NULL OR o.lease_until < now())"
 	"  AND (o.not_before IS NULL OR o.not_before <= now()) AND o.attempts < o.max_attempts"
-	"  ORDER BY o.id FOR UPDATE SKIP LOCKED)"
+	"  ORDER BY o.id FOR UPDATE)"
 	" UPDATE outbox o SET lease_token = $2::uuid, lease_until = now() + make_interval(secs => $3::float8 / 1000),"
 	" attempts = o.attempts + 1 FROM free WHERE o.id = free.id"
 	" RETURNING o.id, o.tenant_id, o.key, o.case_id, o.topic, o.epoch, o.attempts, o.max_attempts, o.trace_id, o.payload::text,"
@@ -52,8 +54,9 @@ const char SQL_OUTBOX_UNPUBLISHED[] =
 	" ORDER BY id LIMIT $1::int";
 
 const char SQL_OUTBOX_PUBLISHED[] =
-	"UPDATE outbox SET published_at = now(), publish_count = publish_count + 1,"
-	" done_at = CASE WHEN kind = 'x' THEN now() ELSE done_at END WHERE id = ANY($1::bigint[])";
+	"WITH sent AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE)"
+	" UPDATE outbox o SET published_at = now(), publish_count = publish_count + 1,"
+	" done_at = CASE WHEN kind = 'x' THEN now() ELSE done_at END FROM sent WHERE o.id = sent.id";
 
 const char SQL_OUTBOX_EVENTS_OPEN[] =
 	"SELECT id FROM outbox WHERE kind = 'e' AND done_at IS NULL ORDER BY id LIMIT $1::int";

@@ -79,14 +79,16 @@ const char SQL_STEP_OUTBOX[] =
 	" $10::int[], $11::text[], $12::bool[]) AS x(i, t, c, k, tp, ky, p, ep, v, ma, tr, h)";
 
 const char SQL_STEP_COMMANDS_OVER[] =
-	"UPDATE outbox SET done_at = now() WHERE id = ANY($1::bigint[]) AND done_at IS NULL";
+	"WITH l AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND done_at IS NULL ORDER BY id FOR UPDATE)"
+	" UPDATE outbox o SET done_at = now() FROM l WHERE o.id = l.id";
 
 const char SQL_STEP_RELEASE[] =
 	"UPDATE outbox SET not_before = NULL WHERE id = ANY($1::bigint[]) AND done_at IS NULL AND not_before = 'infinity'";
 
 const char SQL_STEP_EVENTS_DONE[] =
-	"WITH o AS (UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now())"
-	"  WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL RETURNING id, tenant_id),"
+	"WITH l AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL ORDER BY id FOR UPDATE),"
+	" o AS (UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now()) FROM l"
+	"  WHERE outbox.id = l.id RETURNING outbox.id, outbox.tenant_id),"
 	" i AS (INSERT INTO inbox (consumer, msg_id, tenant_id) SELECT 'orchestrator', id, tenant_id FROM o"
 	"  ON CONFLICT DO NOTHING RETURNING 1)"
 	" SELECT opscase_expect(count(*), $2::bigint, 'inbox') FROM i";
@@ -106,6 +108,11 @@ const char SQL_STEP_REFUSAL_AGAIN[] =
 
 const char SQL_STEP_HEAD[] = "UPDATE ops_case SET timeline_seq = $3::int, timeline_head = decode($4, 'hex')"
 			     " WHERE tenant_id = $1::bigint AND id = $2::uuid";
+
+const char SQL_STEP_HEADS[] =
+	"UPDATE ops_case c SET timeline_seq = e.seq, timeline_head = decode(e.head, 'hex')"
+	" FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[]) AS e(tenant_id, id, seq, head)"
+	" WHERE c.tenant_id = e.tenant_id AND c.id = e.id";
 
 const char SQL_STEP_IDEM_CLAIM[] =
 	"INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state)"

@@ -86,6 +86,8 @@ extern const char SQL_STEP_EVENT_FAILED[]; /* $1 id, $2 reason: an attempt; exha
 
 /* A refusal seen before: $1 tenant, $2 case, $3 key. Returns its id when there is one, counted. */
 extern const char SQL_STEP_REFUSAL_AGAIN[];
+/* $1 tenants, $2 cases, $3 seq, $4 heads: rows without a version, many at once. */
+extern const char SQL_STEP_HEADS[];
 extern const char SQL_STEP_HEAD[]; /* $1 tenant, $2 case, $3 seq, $4 head: a row without a version */
 
 extern const char SQL_STEP_IDEM_CLAIM[];     /* $1 tenant, $2 principal, $3 route, $4 key, $5 body hash */

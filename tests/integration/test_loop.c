@@ -1,0 +1,516 @@
+/* A case goes round on real PostgreSQL and NATS; the roles here only say what a real one would. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <time.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/uuid.h"
+#include "base/waker.h"
+#include "orchestrator/janitor.h"
+#include "orchestrator/loop.h"
+#include "orchestrator/relay.h"
+#include "orchestrator/transition.h"
+#include "tests/support/natstemp.h"
+#include "tests/support/pgtemp.h"
+#include "wire/bus/bus.h"
+#include "worker/worker.h"
+
+static struct natstemp nats;
+static struct pgtemp *db;
+static struct pg *pg;
+static long long tenant;
+
+/* ---- scripted roles: each writes the product a real one would ---- */
+
+static const char SQL_PLAN[] =
+	"INSERT INTO plan_proposed (id, tenant_id, case_id, plan, plan_text, revision, epoch, kind, source, hash, fingerprint, complete,"
+	" created_by) SELECT $1::uuid, $2::bigint, $3::uuid, '{}', '{}', 1 + (SELECT count(*) FROM plan_proposed WHERE case_id = $3::uuid),"
+	" $4::int, 'forward', 'template', 'h', 'f', true, 'test'";
+static const char SQL_DECISION[] =
+	"INSERT INTO gate_decision (id, tenant_id, case_id, plan_id, epoch, answer, status, plan_hash, args_hash, policy_hash, expires_at)"
+	" SELECT $1::uuid, $2::bigint, $3::uuid, c.plan_id, $4::int, 'allow', 'approved', 'h', 'a', 'p', now() + interval '1 hour'"
+	" FROM ops_case c WHERE c.id = $3::uuid";
+static const char SQL_RUN[] =
+	"INSERT INTO exec_run (id, tenant_id, case_id, plan_id, decision_id, cmd_id, epoch, status, steps_total, applied, dispatched,"
+	" finished_at) SELECT $1::uuid, $2::bigint, $3::uuid, c.plan_id, c.decision_id, 0, $4::int, 'succeeded', 1, 1, 1, now()"
+	" FROM ops_case c WHERE c.id = $3::uuid";
+static const char SQL_VERDICT[] =
+	"INSERT INTO verdict (id, tenant_id, case_id, plan_id, epoch, verdict, checks)"
+	" SELECT $1::uuid, $2::bigint, $3::uuid, c.plan_id, $4::int, 'PASS', '[]' FROM ops_case c WHERE c.id = $3::uuid";
+static const char SQL_FINDING[] =
+	"INSERT INTO finding (id, tenant_id, case_id, epoch, summary, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4::int, 'x', '{}')";
+
+static enum oc_err scripted(void *ctx, const struct command *cmd, struct answer *ans, struct oc_fail *reterr)
+{
+	static const struct {
+		const char *topic, *sql, *evt;
+	} lines[] = {
+		{ "cmd.analysis.run",  SQL_FINDING,  "evt.analysis.findings.v1" },
+		{ "cmd.plan.generate", SQL_PLAN,     "evt.plan.proposed.v1"     },
+		{ "cmd.gate.eval",     SQL_DECISION, "evt.plan.approved.v1"     },
+		{ "cmd.exec.run",      SQL_RUN,      "evt.exec.done.v1"         },
+		{ "cmd.verify.run",    SQL_VERDICT,  "evt.verify.pass.v1"       },
+	};
+	char id[UUID_TEXT], t[24], epoch[16];
+
+	(void)ctx, (void)reterr;
+	uuid_new(id);
+	snprintf(t, sizeof(t), "%lld", cmd->tenant_id);
+	snprintf(epoch, sizeof(epoch), "%d", cmd->epoch);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (str_eq(cmd->topic, lines[i].topic)) {
+			answer_do(ans, lines[i].sql, PG_ARGS(id, t, cmd->case_id, epoch));
+			answer_event(ans, lines[i].evt, id);
+		}
+	return OC_OK;
+}
+
+struct rig {
+	struct bus *bus;
+	struct waker *wake;
+	struct relay *relay;
+	struct loop *loop;
+	struct janitor *janitor;
+	struct worker *workers[6];
+};
+
+static void rig_start(struct rig *r)
+{
+	static const char *const roles[][2] = {
+		{ "analyst",    "cmd.analysis.run"  },
+                { "planner",    "cmd.plan.generate" },
+		{ "gatekeeper", "cmd.gate.eval"     },
+                { "executor",   "cmd.exec.run"      },
+		{ "verifier",   "cmd.verify.run"    },
+                { "errands",    "cmd.learn"         }
+	};
+	struct oc_fail fail;
+
+	r->wake = waker_new();
+	transition_set_waker(r->wake);
+	assert_int_equal(bus_open(&(struct bus_config){ .url = nats.url, .name = "test" }, &r->bus, &fail),
+			 OC_OK);
+	assert_int_equal(relay_start(db->worker, r->bus, r->wake, &r->relay, &fail), OC_OK);
+	assert_int_equal(loop_start(&(struct loop_deps){ .conninfo = db->worker,
+							 .bus = r->bus,
+							 .relay_wake = r->wake },
+				    &r->loop, &fail),
+			 OC_OK);
+	assert_int_equal(janitor_start(&(struct janitor_deps){ .conninfo = db->worker,
+							       .relay_wake = r->wake },
+				       &r->janitor, &fail),
+			 OC_OK);
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+		struct role role = {
+			.name = roles[i][0],
+			.topics = { roles[i][1], i == 5 ? "cmd.notify" : NULL },
+			.threads = 1,
+			.max_batch = 64,
+			.lease_ms = 30000,
+			.work = scripted
+		};
+
+		assert_int_equal(worker_start(&role,
+					      &(struct worker_deps){ .conninfo = db->worker,
+								     .bus = r->bus,
+								     .relay_wake = r->wake },
+					      &r->workers[i], &fail),
+				 OC_OK);
+	}
+}
+
+static void rig_stop(struct rig *r)
+{
+	for (size_t i = 0; i < ARRAY_LEN(r->workers); i++)
+		worker_stop(r->workers[i]);
+	janitor_stop(r->janitor);
+	loop_stop(r->loop);
+	relay_stop(r->relay);
+	transition_set_waker(NULL);
+	bus_close(r->bus);
+	waker_free(r->wake);
+}
+
+/* ---- small helpers ---- */
+
+static char *one(const char *sql, const char *arg)
+{
+	AUTO(pg_result) struct pg_result *r = NULL;
+	struct oc_fail fail;
+
+	if (pg_query(pg, sql, &arg, arg ? 1 : 0, &r, &fail) != OC_OK)
+		fail_msg("%s: %s", sql, fail.text);
+	return pg_rows(r) ? mem_strdup(pg_text_or(r, 0, 0, "")) : mem_strdup("");
+}
+
+static void open_case(enum case_drive drive, char ret_id[UUID_TEXT])
+{
+	struct transition_result res;
+	struct oc_fail fail = { 0 };
+	AUTO(json) json_t *doc = NULL;
+	enum oc_err err = transition_create(pg,
+					    &(struct case_create){ .tenant_id = tenant,
+								   .tenant = "t-loop",
+								   .title = "p95 spike",
+								   .drive = drive,
+								   .actor = "tester" },
+					    &res, &fail);
+
+	if (err != OC_OK)
+		fail_msg("%s", fail.text);
+	assert_int_equal(json_read_own(res.case_json, &doc, NULL), OC_OK);
+	snprintf(ret_id, UUID_TEXT, "%s", json_str(doc, "id"));
+	transition_result_done(&res);
+}
+
+static bool wait_status(const char *id, const char *want, int ms)
+{
+	for (int64_t until = clock_mono_ms() + ms; clock_mono_ms() < until;) {
+		AUTO(str) char *status = one("SELECT status FROM ops_case WHERE id = $1::uuid", id);
+
+		if (str_eq(status, want))
+			return true;
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	}
+	return false;
+}
+
+static enum oc_err say(const char *id, enum case_event_kind ev, unsigned who, json_t *take_args, int version,
+		       struct oc_fail *fail)
+{
+	struct transition_result res;
+	AUTO(json) json_t *args = take_args;
+	enum oc_err err =
+		transition(pg,
+			   &(struct transition_request){ .tenant_id = tenant,
+							 .case_id = id,
+							 .event = ev,
+							 .who = who,
+							 .actor = "tester",
+							 .reason = args ? json_str(args, "why") : NULL,
+							 .args = args,
+							 .expected_version = version },
+			   &res, fail);
+
+	transition_result_done(&res);
+	return err;
+}
+
+/* ---- the tests ---- */
+
+static void an_auto_case_goes_round_and_closes_as_verified(void **state)
+{
+	struct rig r = { 0 };
+	char id[UUID_TEXT];
+	AUTO(str) char *resolution = NULL;
+	AUTO(str) char *lines = NULL;
+
+	(void)state;
+	rig_start(&r);
+	open_case(DRIVE_AUTO, id);
+	assert_true(wait_status(id, "CLOSED", 15000));
+	resolution = one("SELECT resolution FROM ops_case WHERE id = $1::uuid", id);
+	assert_string_equal(resolution, "verified");
+	lines = one("SELECT string_agg(event, ' ' ORDER BY seq) FROM case_timeline WHERE case_id = $1::uuid",
+		    id);
+	assert_string_equal(
+		lines, "create start_analysis analysis_done plan_ready gate_approved exec_done verify_pass");
+	rig_stop(&r);
+}
+
+static void losing_nats_makes_the_loop_slower_never_wrong(void **state)
+{
+	struct rig r = { 0 };
+	char id[UUID_TEXT], id2[UUID_TEXT];
+
+	(void)state;
+	rig_start(&r);
+	open_case(DRIVE_AUTO, id);
+	assert_true(wait_status(id, "CLOSED", 15000));
+	natstemp_kill(&nats);
+	open_case(DRIVE_AUTO, id2);
+	assert_true(wait_status(id2, "CLOSED", 40000));
+	natstemp_again(&nats);
+	open_case(DRIVE_AUTO, id);
+	assert_true(wait_status(id, "CLOSED", 40000));
+	rig_stop(&r);
+}
+
+static void two_hundred_cases_close_and_the_outbox_is_empty(void **state)
+{
+	struct rig r = { 0 };
+	int64_t until;
+	AUTO(str) char *left = NULL;
+
+	(void)state;
+	rig_start(&r);
+	for (int i = 0; i < 200; i++) {
+		char id[UUID_TEXT];
+
+		open_case(DRIVE_AUTO, id);
+	}
+	for (until = clock_mono_ms() + 60000; clock_mono_ms() < until;) {
+		AUTO(str)
+		char *open = one(
+			"SELECT (SELECT count(*) FROM ops_case WHERE status <> 'CLOSED' AND drive = 'auto')"
+			" + (SELECT count(*) FROM outbox WHERE done_at IS NULL)",
+			NULL);
+
+		if (str_eq(open, "0"))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
+	left = one("SELECT count(*) FROM ops_case WHERE status <> 'CLOSED' AND drive = 'auto'", NULL);
+	assert_string_equal(left, "0");
+	free(left);
+	left = one("SELECT count(*) FROM outbox WHERE done_at IS NULL", NULL);
+	assert_string_equal(left, "0");
+	rig_stop(&r);
+}
+
+static void a_refusal_writes_one_row_and_the_same_again_is_counted(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	AUTO(str) char *rows = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_CLOSE, WHO_PERSON, NULL, 0, &fail), OC_ILLEGAL);
+	assert_non_null(strstr(fail.text, "start_analysis"));
+	assert_int_equal(say(id, EV_CLOSE, WHO_PERSON, NULL, 0, &fail), OC_ILLEGAL);
+	rows = one(
+		"SELECT count(*) || ' ' || max(repeats) || ' ' || (SELECT version FROM ops_case c WHERE c.id = $1::uuid)"
+		" FROM case_timeline WHERE case_id = $1::uuid AND event = 'close'",
+		id);
+	assert_string_equal(rows, "1 1 1");
+}
+
+static void a_stale_version_and_a_foreign_voice_write_nothing(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	AUTO(str) char *rows = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 7, &fail), OC_STALE);
+	assert_int_equal(say(id, EV_PLAN_READY, WHO_PERSON, NULL, 0, &fail), OC_FORBIDDEN);
+	rows = one("SELECT count(*)::text FROM case_timeline WHERE case_id = $1::uuid", id);
+	assert_string_equal(rows, "1");
+}
+
+static void the_timeline_is_a_chain_that_breaks_when_a_row_is_changed(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	AUTO(str) char *broken = NULL;
+	static const char SQL_CHECK[] =
+		"WITH l AS (SELECT seq, canonical, hash, lag(hash, 1, '\\x'::bytea) OVER (ORDER BY seq) AS before FROM case_timeline"
+		" WHERE case_id = $1::uuid) SELECT count(*) FILTER (WHERE hash <> sha256(before || convert_to(canonical, 'UTF8')))"
+		" || ' of ' || count(*) FROM l";
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	assert_int_equal(say(id, EV_CLOSE, WHO_PERSON, NULL, 0, &fail), OC_ILLEGAL);
+	assert_int_equal(say(id, EV_CANCEL, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	broken = one(SQL_CHECK, id);
+	assert_string_equal(broken, "0 of 4");
+	free(broken);
+	broken = one(
+		"UPDATE case_timeline SET canonical = replace(canonical, 'tester', 'nobody') WHERE case_id = $1::uuid AND seq = 2"
+		" RETURNING ''",
+		id);
+	free(broken);
+	broken = one(SQL_CHECK, id);
+	assert_string_equal(broken, "1 of 4");
+}
+
+static void the_same_key_and_body_gives_the_first_answer_and_another_body_is_refused(void **state)
+{
+	char id[UUID_TEXT];
+	struct transition_result a, b;
+	struct oc_fail fail;
+	struct transition_request req = {
+		.tenant_id = tenant,
+		.event = EV_START_ANALYSIS,
+		.who = WHO_PERSON,
+		.actor = "tester",
+		.idem = { .principal = "tester", .route = "PATCH /x", .key = "k1", .body_hash = "b1" }
+	};
+	AUTO(str) char *rows = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	req.case_id = id;
+	assert_int_equal(transition(pg, &req, &a, &fail), OC_OK);
+	assert_true(a.accepted);
+	assert_int_equal(transition(pg, &req, &b, &fail), OC_OK);
+	assert_true(b.replayed);
+	assert_int_equal(b.stored_status, 200);
+	assert_string_equal(a.case_json, b.case_json);
+	transition_result_done(&a);
+	transition_result_done(&b);
+	req.idem.body_hash = "b2";
+	assert_int_equal(transition(pg, &req, &b, &fail), OC_INVALID);
+	rows = one("SELECT count(*)::text FROM case_timeline WHERE case_id = $1::uuid", id);
+	assert_string_equal(rows, "2");
+}
+
+static void an_answer_of_another_epoch_changes_nothing(void **state)
+{
+	char id[UUID_TEXT], evt[24];
+	long long ids[1], again[1];
+	size_t n;
+	struct oc_fail fail;
+	AUTO(str) char *row = NULL;
+	AUTO(str) char *status = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	row = one(
+		"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, epoch) SELECT tenant_id, id, 'e', 'evt.analysis.findings.v1',"
+		" tenant, epoch - 1 FROM ops_case WHERE id = $1::uuid RETURNING id::text",
+		id);
+	snprintf(evt, sizeof(evt), "%s", row);
+	ids[0] = strtoll(evt, NULL, 10);
+	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	status = one(
+		"SELECT status || ' ' || (SELECT count(*) FROM outbox o WHERE o.case_id = c.id AND kind = 'e' AND done_at IS NULL)"
+		" FROM ops_case c WHERE id = $1::uuid",
+		id);
+	assert_string_equal(status, "ANALYZING 0");
+}
+
+static void an_event_heard_twice_is_counted_once(void **state)
+{
+	char id[UUID_TEXT];
+	long long ids[2], again[2];
+	size_t n;
+	struct oc_fail fail;
+	AUTO(str) char *row = NULL;
+	AUTO(str) char *seen = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	row = one(
+		"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, epoch) SELECT tenant_id, id, 'e', 'evt.analysis.findings.v1',"
+		" tenant, epoch FROM ops_case WHERE id = $1::uuid RETURNING id::text",
+		id);
+	ids[0] = ids[1] = strtoll(row, NULL, 10);
+	assert_int_equal(loop_step(pg, ids, 2, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	seen = one(
+		"SELECT status || ' ' || (SELECT count(*) FROM case_timeline t WHERE t.case_id = c.id) FROM ops_case c WHERE id = $1::uuid",
+		id);
+	assert_string_equal(seen, "PLANNING 3");
+}
+
+static void a_plan_ready_without_a_complete_plan_is_refused_on_the_timeline(void **state)
+{
+	char id[UUID_TEXT];
+	long long ids[1], again[1];
+	size_t n;
+	struct oc_fail fail;
+	AUTO(str) char *row = NULL;
+	AUTO(str) char *seen = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	row = one("UPDATE ops_case SET status = 'PLANNING' WHERE id = $1::uuid RETURNING ''", id);
+	free(row);
+	row = one(
+		"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, epoch) SELECT tenant_id, id, 'e', 'evt.plan.proposed.v1',"
+		" tenant, epoch FROM ops_case WHERE id = $1::uuid RETURNING id::text",
+		id);
+	ids[0] = strtoll(row, NULL, 10);
+	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	seen = one(
+		"SELECT c.status || ' v' || c.version || ' ' || t.event || ' ' || (t.meta->>'refused') || ' ' || (c.timeline_head = t.hash)"
+		" FROM ops_case c JOIN case_timeline t ON t.case_id = c.id AND t.seq = c.timeline_seq WHERE c.id = $1::uuid",
+		id);
+	assert_string_equal(seen, "PLANNING v1 plan_ready the plan is not complete true");
+}
+
+static void a_deadline_parks_and_the_clock_is_the_databases(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	AUTO(str) char *row = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	row = one(
+		"UPDATE ops_case SET deadline_at = now() - interval '1 second' WHERE id = $1::uuid RETURNING ''",
+		id);
+	free(row);
+	janitor_sweep(pg, &(struct janitor_deps){ .conninfo = db->worker });
+	row = one(
+		"SELECT status || ' ' || park_reason || ' ' || coalesce(deadline_at::text, '-') FROM ops_case WHERE id = $1::uuid",
+		id);
+	assert_string_equal(row, "PARKED deadline -");
+}
+
+static void a_command_offered_too_often_parks_the_case_as_no_worker(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	AUTO(str) char *row = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	row = one(
+		"UPDATE outbox SET attempts = max_attempts, lease_until = now() - interval '1 second' WHERE case_id = $1::uuid AND kind = 'c'"
+		" RETURNING ''",
+		id);
+	free(row);
+	janitor_sweep(pg, &(struct janitor_deps){ .conninfo = db->worker });
+	row = one("SELECT status || ' ' || park_reason FROM ops_case WHERE id = $1::uuid", id);
+	assert_string_equal(row, "PARKED no_worker");
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	db = pgtemp_shared();
+	natstemp_start(&nats);
+	pg = pgtemp_open(db->worker);
+	tenant = pgtemp_tenant(db, "t-loop");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pg_close(pg);
+	natstemp_stop(&nats);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_refusal_writes_one_row_and_the_same_again_is_counted),
+		cmocka_unit_test(a_stale_version_and_a_foreign_voice_write_nothing),
+		cmocka_unit_test(the_timeline_is_a_chain_that_breaks_when_a_row_is_changed),
+		cmocka_unit_test(the_same_key_and_body_gives_the_first_answer_and_another_body_is_refused),
+		cmocka_unit_test(an_answer_of_another_epoch_changes_nothing),
+		cmocka_unit_test(an_event_heard_twice_is_counted_once),
+		cmocka_unit_test(a_plan_ready_without_a_complete_plan_is_refused_on_the_timeline),
+		cmocka_unit_test(a_deadline_parks_and_the_clock_is_the_databases),
+		cmocka_unit_test(a_command_offered_too_often_parks_the_case_as_no_worker),
+		cmocka_unit_test(an_auto_case_goes_round_and_closes_as_verified),
+		cmocka_unit_test(two_hundred_cases_close_and_the_outbox_is_empty),
+		cmocka_unit_test(losing_nats_makes_the_loop_slower_never_wrong),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
