@@ -20,7 +20,7 @@ static const char SQL_CALL_WINDOW[] =
 	"WHERE m.tenant_id = $1::bigint AND s.urn = $2 AND d.urn = $3 "
 	"AND m.bucket >= " US("$4") " AND m.bucket < " US("$5") " ORDER BY m.bucket LIMIT 20001";
 
-const char SQL_METRIC_SUMMARY[] =
+static const char SQL_METRIC_SUMMARY[] =
 	"SELECT r.urn, m.metric, m.labels::text, count(*), sum(m.count), sum(m.avg_val * m.count) / nullif(sum(m.count), 0), "
 	"max(m.max_val), min(m.min_val), max(m.p95_val), sum(m.sum), " US_TEXT("min(m.bucket)") ", " US_TEXT(
 		"max(m.bucket)") " "
@@ -30,8 +30,8 @@ const char SQL_METRIC_SUMMARY[] =
 					 "$5") " "
 					       "GROUP BY r.urn, m.metric, m.labels ORDER BY m.metric, m.labels LIMIT 200";
 
-const char SQL_RESOURCE_FIND[] =
-	"SELECT resource_id, urn FROM dim_resource WHERE tenant_id = $1::bigint AND urn = ANY($2::text[])";
+static const char SQL_RESOURCE_KNOWN[] =
+	"SELECT 1 FROM dim_resource WHERE tenant_id = $1::bigint AND urn = $2";
 
 static double number(const struct pg_result *r, unsigned row, unsigned col, bool *has)
 {
@@ -121,6 +121,47 @@ enum oc_err call_window_read(struct pg *pg, long long tenant_id, const char *src
 		b->p95 = v;
 		b->has_p95 = has;
 	}
+	return OC_OK;
+}
+
+enum oc_err metric_summary_read(struct pg *pg, long long tenant_id, const char *urn, const char *metric,
+				int64_t from_us, int64_t to_us, json_t **ret, bool *ret_known,
+				struct oc_fail *reterr)
+{
+	static const char *const numbers[] = { "avg", "max", "min", "p95", "sum" };
+	AUTO(pg_result) struct pg_result *known = NULL, *r = NULL;
+	AUTO(json) json_t *out = json_array();
+	char tenant[24], from[24], to[24];
+	enum oc_err err;
+
+	snprintf(tenant, sizeof(tenant), "%lld", tenant_id);
+	snprintf(from, sizeof(from), "%lld", (long long)from_us);
+	snprintf(to, sizeof(to), "%lld", (long long)to_us);
+	err = pg_query(pg, SQL_RESOURCE_KNOWN, PG_ARGS(tenant, urn), &known, reterr);
+	if (err == OC_OK)
+		err = pg_query(pg, SQL_METRIC_SUMMARY, PG_ARGS(tenant, urn, metric, from, to), &r, reterr);
+	if (err != OC_OK)
+		return err;
+	for (unsigned i = 0; i < pg_rows(r); i++) {
+		json_t *labels = NULL, *o;
+
+		err = json_read_own(pg_text_or(r, i, 2, "{}"), &labels, reterr);
+		if (err != OC_OK)
+			return err;
+		o = json_pack("{s:s, s:s, s:o, s:I, s:I, s:s, s:s}", "resource", pg_text(r, i, 0), "metric",
+			      pg_text(r, i, 1), "labels", labels, "buckets", (json_int_t)pg_int(r, i, 3),
+			      "count", (json_int_t)pg_int(r, i, 4), "first", pg_text(r, i, 10), "last",
+			      pg_text(r, i, 11));
+		for (unsigned k = 0; k < ARRAY_LEN(numbers); k++) {
+			double v = pg_num(r, i, 5 + k);
+
+			json_object_set_new(o, numbers[k], isfinite(v) ? json_real(v) : json_null());
+		}
+		json_array_append_new(out, o);
+	}
+	if (ret_known)
+		*ret_known = pg_rows(known) > 0;
+	*ret = TAKE(out);
 	return OC_OK;
 }
 

@@ -3,6 +3,7 @@
  * As opscase_worker: every statement names the tenant. Times are microseconds since 1970. */
 #pragma once
 #include "domain/measure.h"
+#include "wire/json/json.h"
 #include "wire/pg/pg.h"
 
 /* The buckets [from, to) of every series of the metric at this resource whose labels contain `labels`
@@ -16,11 +17,12 @@ MUST_CHECK enum oc_err call_window_read(struct pg *pg, long long tenant_id, cons
 					const char *field, int bucket_s, int64_t from_us, int64_t to_us,
 					struct measure *ret, struct oc_fail *reterr);
 
-/* One row per series of the resource and of all metrics: urn, metric, labels, buckets, count, avg, max, min, p95, sum, first,
- * last. $1 tenant, $2 URN, $3 metric or NULL, $4 and $5 the window in microseconds. */
-extern const char SQL_METRIC_SUMMARY[];
-/* $1 tenant, $2 URNs: which of them exist (resource_id, urn). */
-extern const char SQL_RESOURCE_FIND[];
+/* What there is of a resource in a window, one object per series, at most 200:
+ * [{"resource","metric","labels","buckets","count","avg","max","min","p95","sum","first","last"}]. avg is weighted by count,
+ * p95 is the largest bucket's. metric NULL: all of them. ret_known (may be NULL): is there such a resource? */
+MUST_CHECK enum oc_err metric_summary_read(struct pg *pg, long long tenant_id, const char *urn,
+					   const char *metric, int64_t from_us, int64_t to_us, json_t **ret,
+					   bool *ret_known, struct oc_fail *reterr);
 
 /* What the way in writes; see ingest/otlp_json.c for their arguments. */
 extern const char SQL_INGEST_ONCE[];

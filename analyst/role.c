@@ -1,0 +1,127 @@
+#define LOG_ROOM "analyst"
+#include "analyst/role.h"
+#include <stdio.h>
+#include "analyst/evidence.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/uuid.h"
+#include "store/finding.h"
+#include "store/metric.h"
+
+#define LEASE_MS 30000
+
+struct analyst {
+	struct analyst_config config;
+	struct pg_pool *pool_ref;
+};
+
+struct analyst *analyst_new(const struct analyst_config *config, struct pg_pool *pool)
+{
+	struct analyst *a = mem_alloc(sizeof(*a));
+
+	a->config = *config;
+	if (a->config.look_back_s <= 0)
+		a->config.look_back_s = 1800;
+	a->pool_ref = pool;
+	return a;
+}
+
+void analyst_free(struct analyst *a)
+{
+	free(a);
+}
+
+/* What the wishes were answered with; false in ret_answered: the source could not be asked. */
+static enum oc_err gather(struct analyst *a, const struct command *cmd, const struct evidence_wishes *wishes,
+			  json_t *out, bool *ret_answered, struct oc_fail *why, struct oc_fail *reterr)
+{
+	struct pg *pg = NULL;
+	enum oc_err err = pg_pool_take(a->pool_ref, 10000, &pg, reterr);
+
+	*ret_answered = true;
+	for (size_t i = 0; err == OC_OK && i < wishes->count; i++) {
+		const struct evidence_wish *w = &wishes->item[i];
+		json_t *series = NULL;
+		bool known = false;
+
+		if (w->unreadable[0]) {
+			json_array_append_new(out, evidence_answer(w, NULL, false));
+			continue;
+		}
+		err = metric_summary_read(pg, cmd->tenant_id, w->resource, w->metric[0] ? w->metric : NULL,
+					  w->from_us, w->to_us, &series, &known, why);
+		if (err == OC_OK) {
+			json_array_append_new(out, evidence_answer(w, series, known));
+			json_decref(series);
+		} else if (pg_alive(pg)) {
+			*ret_answered = false;
+			err = OC_OK;
+			break;
+		} else {
+			oc_fail(reterr, err, "%s", why->text);
+		}
+	}
+	pg_pool_give(a->pool_ref, pg);
+	return err;
+}
+
+static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct answer *ans,
+				struct oc_fail *reterr)
+{
+	struct analyst *a = ctx;
+	AUTO(json) json_t *labels = NULL, *evidence = NULL, *gathered = json_array(), *body = NULL;
+	AUTO(str) char *text = NULL, *summary = NULL;
+	struct evidence_wishes wishes;
+	struct oc_fail why = { 0 };
+	char id[UUID_TEXT], tenant[24], epoch[16], confidence[32];
+	double trust;
+	bool answered;
+	enum oc_err err;
+
+	if (!cmd->row)
+		return oc_fail(reterr, OC_BUG, "the command's case was not read");
+	err = json_read_own(pg_text_or(cmd->row, cmd->row_at, AL_LABELS, "{}"), &labels, reterr);
+	if (err == OC_OK)
+		err = json_read_own(pg_text_or(cmd->row, cmd->row_at, AL_EVIDENCE, "[]"), &evidence, reterr);
+	if (err != OC_OK)
+		return err;
+	evidence_wishes_read(labels, evidence, cmd->now_us, a->config.look_back_s, &wishes);
+	err = gather(a, cmd, &wishes, gathered, &answered, &why, reterr);
+	if (err != OC_OK)
+		return err;
+	if (!answered) {
+		answer_event(ans, "evt.analysis.failed.v1", NULL);
+		answer_reason(ans, "the evidence could not be read: %s", why.text);
+		answer_meta(ans, json_pack("{s:s}", "error", why.text));
+		return OC_OK;
+	}
+
+	body = evidence_body(gathered, &trust, &summary);
+	text = json_text(body);
+	uuid_new(id);
+	snprintf(tenant, sizeof(tenant), "%lld", cmd->tenant_id);
+	snprintf(epoch, sizeof(epoch), "%d", cmd->epoch);
+	snprintf(confidence, sizeof(confidence), "%.3f", trust);
+	answer_do(ans, SQL_FINDING_INSERT,
+		  PG_ARGS(id, tenant, cmd->case_id, epoch, summary, text, confidence));
+	answer_event(ans, "evt.analysis.findings.v1", id);
+	answer_reason(ans, "%s", summary);
+	answer_meta(ans,
+		    json_pack("{s:s, s:s, s:f}", "finding_id", id, "summary", summary, "confidence", trust));
+	log_info("case %s: %s", cmd->case_id, summary);
+	return OC_OK;
+}
+
+struct role analyst_role(struct analyst *a)
+{
+	return (struct role){
+		.name = "analyst",
+		.topics = { "cmd.analysis.run", NULL },
+		.load_sql = SQL_ANALYSIS_LOAD,
+		.threads = a->config.threads > 0 ? (unsigned)a->config.threads : 2,
+		.max_batch = 8,
+		.lease_ms = LEASE_MS,
+		.work = analyst_work,
+		.ctx = a,
+	};
+}

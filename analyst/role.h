@@ -1,0 +1,21 @@
+/* role.h - the analyst, the small one: hears cmd.analysis.run, gathers the evidence that the case names,
+ * writes a finding row with the values, answers evt.analysis.findings.v1.
+ *
+ * A case names its evidence: [{"kind":"metric","resource":URN,"metric":NAME,"from"?,"to"?,"window_s"?}]. A case with the
+ * label "resource" (a URN) gets everything that was measured there in the last half hour as well. It
+ * finds no causes: that nothing was named, or nothing was measured, is a finding, and it says so. Only a
+ * source that could not be asked is a failure (evt.analysis.failed.v1). Thread-safe. */
+#pragma once
+#include "worker/worker.h"
+
+struct analyst_config {
+	int look_back_s; /* 0: 1800 */
+	int threads;     /* 0: 2 */
+};
+
+struct analyst;
+/* `pool` (as opscase_worker) is lent and outlives it. */
+struct analyst *analyst_new(const struct analyst_config *config, struct pg_pool *pool);
+void analyst_free(struct analyst *a);
+DEFINE_AUTO(analyst, struct analyst *, analyst_free);
+struct role analyst_role(struct analyst *a); /* for worker_start(); points into a */
