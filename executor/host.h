@@ -19,7 +19,8 @@ enum host_entry { HOST_VALIDATE, HOST_DRY_RUN, HOST_RUN, HOST_PROBE, HOST_UNDO }
 
 /* A secret's value by name, found when the call is made and wiped after it was handed over.
  * OC_NOT_FOUND: there is none, and the adapter goes without. Another error stops the call. */
-typedef enum oc_err host_secret_fn(void *arg, const char *tenant, const char *adapter,
+struct host_call;
+typedef enum oc_err host_secret_fn(void *arg, const struct host_call *call, const char *adapter,
 				   const char *name, char **ret_value, struct oc_fail *reterr);
 
 struct host_config {
@@ -87,11 +88,14 @@ DEFINE_AUTO(host, struct host *, host_free);
 
 /* OC_NOT_FOUND: no such operation. OC_ILLEGAL: the adapter lacks this entry ("no preview").
  * OC_INVALID: params or settings do not fit. OC_UNAVAILABLE: no runner could be started or the
- * adapter did not load. In each of them nothing was done. */
+ * adapter did not load. OC_BUSY: all runners were in use until the timeout. In each of them nothing was done. */
 MUST_CHECK enum oc_err host_call(struct host *host, const struct host_call *call,
 				 struct host_answer *ret, struct oc_fail *reterr);
 void host_answer_done(struct host_answer *answer);
 static inline void oc_auto_host_answer(struct host_answer *a) { host_answer_done(a); }
+
+/* Why calls to this adapter cannot work (its settings do not fit), or NULL. Lent. */
+const char *host_problem(const struct host *host, const char *adapter);
 
 /* The longest that host_call with this timeout blocks, and the longest that anything it started
  * lives, also if this process dies. A lease must be longer, or be extended by the leash. */

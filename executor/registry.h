@@ -21,6 +21,8 @@ struct registry_adapter {
 	char *refusal;	 /* one sentence, or NULL: it was taken */
 	char *config_schema_text; /* of the adapter's own settings; "{}" allows anything */
 	enum operation_isolation isolation;
+	bool network;	      /* some operation of it may open connections */
+	bool scratch_only;    /* it is held to its scratch folder */
 	bool wants_state_dir; /* its settings know `state_dir` */
 	char **secrets;
 	size_t secrets_count;
