@@ -18,7 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEY_LETTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
+
 enum {
+	DEADLINE_MAX_MS = 24 * 3600 * 1000,
 	POLL_MS = 1000,
 	REQUEST_MS = 30000,
 	READ_TRIES = 3,          /* of the first look; after a write we keep looking until the deadline */
@@ -41,7 +44,8 @@ struct step {
 	int64_t until;           /* when the answer must be given (monotonic)      */
 	const atomic_bool *stop; /* NULL: this entry is not cancelled               */
 	bool dry;                /* writes carry dryRun=All                         */
-	bool applied;            /* the server has confirmed a write of this call   */
+	bool undoing;
+	bool applied; /* the server has confirmed a write of this call   */
 	int64_t changed;
 	enum opscase_outcome outcome; /* once `body` is there                       */
 	json_t *body;
@@ -331,9 +335,9 @@ static bool step_look_again(struct step *s, const struct work *work, const json_
 	step_end(s, s->applied ? OPSCASE_FAILED : OPSCASE_WORLD_CHANGED,
 		 "%s %s was %s by somebody else meanwhile", kind_word(s->p.kind),
 		 work->canary ? s->p.canary_name : s->p.name,
-		 now    ? "changed"
-		 : seen ? "deleted"
-			: "made");
+		 !seen ? "made"
+		 : now ? "changed"
+		       : "deleted");
 	if (s->outcome == OPSCASE_WORLD_CHANGED) {
 		struct world before = { .stable = (json_t *)seen };
 		struct world after = { .stable = now };
@@ -441,9 +445,22 @@ static bool step_write(struct step *s, const struct work *work)
 
 static bool step_do(struct step *s, const struct plan *plan)
 {
-	for (size_t i = 0; i < plan->n; i++)
-		if (!step_write(s, &plan->works[i]))
+	/* What is promoted has to have come up. */
+	if (s->p.action == ACTION_PROMOTE && plan->n > 0 && s->w.canary && !s->dry && !s->undoing &&
+	    !step_wait(s, true, NULL))
+		return false;
+	for (size_t i = 0; i < plan->n; i++) {
+		const struct work *work = &plan->works[i];
+		const json_t *object = work->canary ? s->w.canary : s->w.stable;
+
+		/* Pods are taken from one side only when the other side's are there, also when an earlier try made them. */
+		if (s->p.action == ACTION_WEIGHT && !s->dry && work->how == WORK_PATCH &&
+		    work->replicas >= 0 && work->replicas < object_replicas(object) &&
+		    (work->canary ? s->w.stable : s->w.canary) && !step_wait(s, !work->canary, NULL))
 			return false;
+		if (!step_write(s, work))
+			return false;
+	}
 	return true;
 }
 
@@ -452,18 +469,27 @@ static bool step_do(struct step *s, const struct plan *plan)
 static bool step_begin(struct step *s, struct k8s *k, const struct opscase_action *act,
 		       struct opscase_reply *reply, enum opscase_outcome bad)
 {
-	int64_t margin = act->deadline_ms / 20;
+	int64_t left = act->deadline_ms < 0                 ? 0
+		       : act->deadline_ms > DEADLINE_MAX_MS ? DEADLINE_MAX_MS
+							    : act->deadline_ms;
+	int64_t margin = left / 20;
+	size_t key_len = strlen(act->idempotency_key);
+
 	const char *token;
 	char why[256];
 
 	*s = (struct step){ .k = k, .act = act, .reply = reply };
 	margin = margin < 20 ? 20 : margin > 1000 ? 1000 : margin;
-	s->until = answer_clock_ms() + act->deadline_ms - margin;
+	s->until = answer_clock_ms() + left - margin;
 	if (strcmp(act->operation, "k8s.rollout") != 0)
 		return step_end(s, bad, "there is no operation '%.64s'", act->operation);
 	if (!params_parse(act->params, &s->p, why, sizeof why))
 		return step_end(s, bad, "%s", why);
+	/* It goes into an annotation, in a list with commas. */
+	if (key_len == 0 || key_len > 128 || strspn(act->idempotency_key, KEY_LETTERS) != key_len)
+		return step_end(s, bad, "the idempotency key is no key");
 	s->secrets = answer_object(act->secrets);
+
 	token = json_string_value(json_object_get(s->secrets, "token"));
 	if (!token || !*token || strpbrk(token, "\r\n"))
 		return step_end(s, bad,
@@ -529,7 +555,10 @@ static bool step_plan(struct step *s, struct plan *ret_plan)
 	now_text(now);
 	if (plan_make(&s->p, &s->w, s->act->idempotency_key, now, ret_plan))
 		return true;
-	return step_end(s, ret_plan->outcome, "%s", ret_plan->why);
+	step_end(s, ret_plan->outcome, "%s", ret_plan->why);
+	if (ret_plan->outcome == OPSCASE_WORLD_CHANGED)
+		step_detail(s, "found", world_binding(&s->p, &s->w));
+	return false;
 }
 
 /* --- the entries */
@@ -661,7 +690,8 @@ static bool step_run(struct step *s)
 	if (!step_plan(s, &plan))
 		ok = false;
 	else if (plan.n == 0)
-		ok = step_wait(s, s->p.action == ACTION_CANARY, NULL);
+		ok = (s->p.action == ACTION_CANARY || step_wait(s, false, NULL)) &&
+		     (!s->w.canary || step_wait(s, true, NULL));
 	else
 		ok = step_do(s, &plan);
 	if (ok)
@@ -692,6 +722,7 @@ static int k8s_undo(void *ctx, const struct opscase_action *act, struct opscase_
 
 	if (step_begin(&s, k, act, reply, OPSCASE_NOT_APPLIED)) {
 		s.stop = &k->stop;
+		s.undoing = true;
 		before = answer_object(act->before);
 		if (step_read(&s) && step_compare(&s)) {
 			if (!plan_undo(&s.p, &s.w, before, &plan))

@@ -461,6 +461,39 @@ static void weight_and_promote_need_a_canary_of_the_right_image(void **state)
 	image_is(rig, "deployments", "web", "shop/web:1");
 }
 
+static void pods_are_taken_away_only_when_the_others_are_there(void **state)
+{
+	struct rig *rig = rig_of(state);
+	const char *canary = WEB("'action':'canary','container':'app','image':'shop/web:broken'");
+
+	/* an earlier try has scaled the canary up, but its pods never came */
+	peer_fault(rig, "{'kind':'never_available','image':'web:broken'}");
+	CALL(rig, RUN, canary, OPSCASE_FAILED);
+	rig->key = KEY_B;
+	CALL(rig, RUN, WEIGHT50, OPSCASE_FAILED);
+	assert_int_equal(replicas_of(rig, "web-canary"), 2);
+	assert_int_equal(replicas_of(rig, "web"), 4);
+	CALL(rig, RUN, WEIGHT50, OPSCASE_FAILED); /* only the taking is left to do */
+	assert_int_equal(replicas_of(rig, "web"), 4);
+	assert_int_equal(pods_with_image(rig, "shop/web:1"), 4);
+	rig->key = KEY_C;
+	CALL(rig, RUN, WEB("'action':'weight','weight':0"), OPSCASE_DONE);
+	assert_int_equal(replicas_of(rig, "web-canary"), 0);
+}
+
+static void a_canary_that_never_came_up_is_not_promoted(void **state)
+{
+	struct rig *rig = rig_of(state);
+
+	peer_fault(rig, "{'kind':'never_available','image':'web:broken'}");
+	CALL(rig, RUN, WEB("'action':'canary','container':'app','image':'shop/web:broken'"), OPSCASE_FAILED);
+	rig->key = KEY_B;
+	CALL(rig, RUN, WEB("'action':'promote','container':'app','image':'shop/web:broken'"), OPSCASE_FAILED);
+	assert_true(json_is_false(rig_value(rig, "applied")));
+	image_is(rig, "deployments", "web", "shop/web:1");
+	assert_int_equal(peer_effects(rig), 1);
+}
+
 static void a_deployment_of_that_name_which_is_no_canary_is_left_alone(void **state)
 {
 	struct rig *rig = rig_of(state);
@@ -957,6 +990,8 @@ int main(void)
 		T(a_canary_that_goes_gives_the_pods_back_first),
 		T(a_bad_canary_fails_and_leaves_stable_alone),
 		T(weight_and_promote_need_a_canary_of_the_right_image),
+		T(pods_are_taken_away_only_when_the_others_are_there),
+		T(a_canary_that_never_came_up_is_not_promoted),
 		T(a_deployment_of_that_name_which_is_no_canary_is_left_alone),
 		T(a_dry_run_shows_what_would_change_and_changes_nothing),
 		T(a_dry_run_of_weight_and_promote_changes_nothing_either),

@@ -260,7 +260,7 @@ static void a_template_has_the_same_hash_in_a_deployment_and_its_replicaset(void
 static void a_mark_keeps_the_last_keys(void **state)
 {
 	json_t *object = quoted("{'metadata':{'annotations':{}}}");
-	char key[8];
+	char key[16];
 
 	(void)state;
 	assert_false(mark_has(object, "k0"));
