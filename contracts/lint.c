@@ -456,7 +456,7 @@ static void lint_steps(struct lint *l, const json_t *plan)
 {
 	const json_t *steps = json_object_get(plan, "steps");
 	const json_t *rollback = json_object_get(plan, "rollback");
-	bool has_rollback = json_object_get(rollback, "steps") != NULL;
+	bool has_rollback = json_object_get(rollback, "steps") || json_object_get(rollback, "none");
 	size_t i;
 	json_t *step;
 
@@ -476,7 +476,7 @@ static void lint_steps(struct lint *l, const json_t *plan)
 		else if (op && l->kind == PLAN_FORWARD && !has_rollback && !plan_changes_nothing(op) &&
 			 !plan_can_undo(op, json_object_get(step, "params")))
 			found(l, L_ROLLBACK, at,
-			      "%s cannot be taken back: give the step a compensate, or the plan rollback.steps",
+			      "%s cannot be taken back: give the step a compensate, or the plan rollback.steps (or rollback.none with a reason)",
 			      op->name);
 		snprintf(where, sizeof(where), "%s/verify", at);
 		lint_verify(l, json_object_get(step, "verify"), steps, i + 1, where);

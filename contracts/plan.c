@@ -234,6 +234,7 @@ enum oc_err plan_parse(const json_t *doc, struct plan **ret, struct oc_fail *ret
 		TRY(parse_steps(json_object_get(rollback, "steps"), "/rollback/steps", true, &p->rollback,
 				&p->rollback_count, reterr));
 	}
+	TRY(get_text(rollback, "/rollback", "none", false, &p->rollback_none, reterr));
 	if (json_object_get(rollback, "verify"))
 		TRY(new_verify(json_object_get(rollback, "verify"), "/rollback/verify", &p->rollback_verify,
 			       reterr));

@@ -37,6 +37,7 @@ struct plan_findings {
 struct plan_lint_options {
 	enum plan_kind kind; /* PLAN_NONE: what the plan itself says (forward if it says nothing) */
 	bool undo_allowed;   /* undo steps: only in rollback plans that the system derived */
+	bool none_allowed;   /* rollback {"none": reason}: only a person may say that there is no way back */
 	const char *tenant;
 	/* May this tenant's plans use what needs the permit `need` ("script_body")? NULL: yes, the gate asks. */
 	bool (*permits)(void *ctx, const char *need, const char *tenant);

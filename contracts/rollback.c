@@ -135,6 +135,9 @@ enum oc_err plan_derive_rollback(const json_t *plan, const struct operation_list
 			       "nothing of the plan was applied: there is nothing to take back");
 	if (plan_kind_parse(json_str(plan, "kind")) == PLAN_ROLLBACK)
 		return oc_fail(reterr, OC_INVALID, "the plan is a rollback itself: it is not rolled back");
+	if (json_str(given, "none"))
+		return oc_fail(reterr, OC_INVALID, "the plan says that there is no way back: %.300s",
+			       json_str(given, "none"));
 	for (size_t i = 0; i < PLAN_STEPS_MAX; i++)
 		moved[i] = -1;
 	if (json_array_size(json_object_get(given, "steps")) > 0) {

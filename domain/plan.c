@@ -142,6 +142,7 @@ void plan_free(struct plan *p)
 	if (p->rollback_verify)
 		verify_done(p->rollback_verify);
 	free(p->rollback_verify);
+	free(p->rollback_none);
 	free(p->title);
 	free(p);
 }

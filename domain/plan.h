@@ -65,6 +65,7 @@ struct plan {
 	struct plan_step *step;
 	size_t step_count;
 	struct plan_verify verify;
+	char *rollback_none; /* why there is no way back, as a person said; else NULL */
 	bool rollback_given; /* else it is derived from the applied steps */
 	struct plan_step *rollback;
 	size_t rollback_count;

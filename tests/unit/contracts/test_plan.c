@@ -243,6 +243,33 @@ static void a_step_that_cannot_be_taken_back_needs_a_way(void **state)
 	       "/rollback", "rollback");
 }
 
+static void that_there_is_no_way_back_only_a_person_may_say(void **state)
+{
+	static const char none[] =
+		"{'title':'x','steps':[{'action':'t.send','timeout_s':10,'retry':0}],'rollback':{'none':'a mail is "
+		"sent'}," VERIFY "}";
+	struct plan_lint_options o = { .none_allowed = true };
+	struct plan_findings f = lint_with(*state, &o, none);
+	AUTO(json) json_t *plan = doc(none);
+	AUTO(plan) struct plan *parsed = NULL;
+	struct setup *s = *state;
+	struct oc_fail fail = { 0 };
+	json_t *back = NULL;
+
+	assert_int_equal(f.count, 0);
+	expect(s, none, "/rollback/none", "rollback");
+	f = lint_with(s, &o,
+		      "{'title':'x','steps':[" CHANGE "],'rollback':{'none':'x','steps':[" CHANGE "]}," VERIFY
+		      "}");
+	assert_true(f.count > 0);
+	assert_int_equal(plan_parse(plan, &parsed, NULL), OC_OK);
+	assert_string_equal(parsed->rollback_none, "a mail is sent");
+	assert_int_equal(plan_derive_rollback(plan, &s->ops, &(struct plan_applied){ .seq = 0 }, 1, &back,
+					      &fail),
+			 OC_INVALID);
+	assert_non_null(strstr(fail.text, "a mail is sent"));
+}
+
 static void checks_have_the_fields_of_their_kind(void **state)
 {
 	static const struct {
@@ -389,8 +416,7 @@ static void a_plan_has_its_limits(void **state)
 {
 	struct setup *s = *state;
 	AUTO(json)
-	json_t *plan = doc(PLAN(CHANGE)),
-	       *big = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}"));
+	json_t *plan = doc(PLAN(CHANGE)), *big = doc(PLAN("{'action':'t.look','timeout_s':10,'retry':0}"));
 	AUTO(str) char *text = mem_alloc(PLAN_BYTES_MAX + 1);
 	struct plan_findings f;
 
@@ -571,8 +597,8 @@ static void the_fingerprint_is_of_action_target_and_params(void **state)
 		{ CHANGE "," CHANGE,										       false },
 	};
 	AUTO(json)
-	json_t *base = doc(PLAN(CHANGE)),
-	       *empty = doc(PLAN("{'action':'a','params':{}}")), *out = doc(PLAN("{'action':'a'}"));
+	json_t *base = doc(PLAN(CHANGE)), *empty = doc(PLAN("{'action':'a','params':{}}")),
+	       *out = doc(PLAN("{'action':'a'}"));
 	char want[HASH_HEX], got[HASH_HEX];
 
 	(void)state;
@@ -729,6 +755,7 @@ int main(void)
 		cmocka_unit_test(params_are_held_against_the_adapters_schema),
 		cmocka_unit_test(a_timeout_stays_within_the_manifest),
 		cmocka_unit_test(a_step_that_cannot_be_taken_back_needs_a_way),
+		cmocka_unit_test(that_there_is_no_way_back_only_a_person_may_say),
 		cmocka_unit_test(checks_have_the_fields_of_their_kind),
 		cmocka_unit_test(a_window_shorter_than_a_bucket_could_never_be_measured),
 		cmocka_unit_test(a_probe_names_a_step_that_has_run_and_can_be_probed),

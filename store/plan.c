@@ -1,0 +1,36 @@
+#include "store/plan.h"
+
+const char SQL_PLAN_LOAD[] =
+	"SELECT o.id, c.title, c.severity, b.labels, b.params, b.template, b.evidence,"
+	" coalesce(t.labels->'defaults', '{}'), f.body, md5(f.body::text),"
+	" p.id, p.plan_text, p.kind, p.source, p.template, p.created_by,"
+	" (SELECT coalesce(json_agg(json_build_object('seq', s.seq, 'before', s.before) ORDER BY s.seq), '[]')"
+	"  FROM (SELECT DISTINCT ON (e.seq) e.seq,"
+	"    (SELECT e2.before FROM exec_step e2 WHERE e2.tenant_id = e.tenant_id AND e2.case_id = e.case_id"
+	"     AND e2.action = e.action AND e2.target = e.target AND e2.params = e.params AND e2.before IS NOT NULL"
+	"     ORDER BY e2.id LIMIT 1) AS before"
+	"   FROM exec_run r JOIN exec_step e ON e.tenant_id = r.tenant_id AND e.run_id = r.id"
+	"   WHERE r.tenant_id = o.tenant_id AND r.case_id = o.case_id AND r.plan_id = p.id"
+	"    AND e.status IN ('succeeded', 'failed', 'unknown')"
+	"   ORDER BY e.seq, e.id) s),"
+	" (SELECT coalesce(json_agg(json_build_object('fingerprint', x.fingerprint, 'evidence', x.evidence)), '[]')"
+	"  FROM (SELECT DISTINCT ON (q.fingerprint) q.fingerprint,"
+	"    (SELECT md5(g.body::text) FROM finding g WHERE g.tenant_id = q.tenant_id AND g.case_id = q.case_id"
+	"     AND g.created_at <= q.created_at ORDER BY g.created_at DESC, g.id DESC LIMIT 1) AS evidence"
+	"   FROM plan_proposed q WHERE q.tenant_id = o.tenant_id AND q.case_id = o.case_id"
+	"    AND q.fingerprint = ANY(c.failed_plans) ORDER BY q.fingerprint, q.revision DESC) x)"
+	" FROM outbox o"
+	" JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
+	" JOIN dim_tenant t ON t.tenant_id = o.tenant_id"
+	" LEFT JOIN case_body b ON b.tenant_id = o.tenant_id AND b.case_id = o.case_id"
+	" LEFT JOIN plan_proposed p ON p.tenant_id = c.tenant_id AND p.case_id = c.id AND p.id = c.plan_id"
+	" LEFT JOIN LATERAL (SELECT body FROM finding g WHERE g.tenant_id = o.tenant_id AND g.case_id = o.case_id"
+	"  ORDER BY g.created_at DESC, g.id DESC LIMIT 1) f ON true"
+	" WHERE o.id = ANY($1::bigint[])";
+
+const char SQL_PLAN_INSERT[] =
+	"INSERT INTO plan_proposed (id, tenant_id, case_id, plan, plan_text, revision, epoch, kind, source, template, hash,"
+	" fingerprint, complete, findings, exec_budget_s, verify_budget_s, rollback_of, created_by)"
+	" SELECT $1::uuid, $2::bigint, $3::uuid, $4::jsonb, $4::text, coalesce(max(p.revision), 0) + 1, $5::int, $6::text,"
+	" $7::text, $8::text, $9::text, $10::text, $11::boolean, $12::jsonb, $13::int, $14::int, $15::uuid, $16::text"
+	" FROM plan_proposed p WHERE p.tenant_id = $2::bigint AND p.case_id = $3::uuid";
