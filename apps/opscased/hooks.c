@@ -1,0 +1,47 @@
+#include "apps/opscased/hooks.h"
+#include "base/mem.h"
+
+bool hooks_permits(void *ctx, const char *need, const char *tenant)
+{
+	return gate_permits(((struct hooks *)ctx)->gate, need, tenant);
+}
+
+static enum oc_err may_approve(void *ctx, struct pg *pg, long long tenant_id, const char *case_id,
+			       const char *decision_id, const char *principal, const char *role,
+			       const char *reason, bool reject, char *ret_decision, struct oc_fail *reterr)
+{
+	struct gate_may may;
+
+	(void)ctx;
+	return gate_check_approval_row(pg, tenant_id, case_id, decision_id,
+				       &(struct gate_person){
+					       .principal = principal, .role = role, .reason = reason },
+				       reject, ret_decision, &may, reterr);
+}
+
+static json_t *runbooks(void *ctx)
+{
+	return planner_runbooks_json(((struct hooks *)ctx)->planner);
+}
+
+static enum oc_err otlp_metrics(void *ctx, long long tenant_id, const char *tenant, const char *content_type,
+				const char *body, size_t len, json_t **ret_answer, struct oc_fail *reterr)
+{
+	AUTO(str) char *answer = NULL;
+	enum oc_err err =
+		ingest_otlp_metrics(((struct hooks *)ctx)->ingest, tenant_id, body, len, &answer, reterr);
+
+	(void)tenant, (void)content_type;
+	if (err == OC_OK && answer)
+		err = json_read_own(answer, ret_answer, reterr);
+	return err;
+}
+
+void hooks_into(struct hooks *h, struct api_deps *deps)
+{
+	deps->may_approve = may_approve;
+	deps->runbooks = runbooks;
+	deps->otlp_metrics = otlp_metrics;
+	deps->permits = hooks_permits;
+	deps->ctx = h;
+}

@@ -1,0 +1,16 @@
+/* hooks.h - what the API asks of rooms that it does not know. */
+#pragma once
+#include "api/api.h"
+#include "gatekeeper/role.h"
+#include "ingest/otlp_metrics.h"
+#include "planner/role.h"
+
+struct hooks {
+	struct gate *gate;
+	struct planner *planner;
+	struct ingest *ingest;
+};
+
+void hooks_into(struct hooks *h, struct api_deps *deps);
+/* May this tenant's plans do what needs the permit? For the planner; ctx is the hooks. */
+bool hooks_permits(void *ctx, const char *need, const char *tenant);

@@ -1,0 +1,12 @@
+/* service.h - the roles of this process, wired together. Wiring only: every decision is made elsewhere. */
+#pragma once
+#include "base/settings.h"
+
+struct service;
+
+MUST_CHECK enum oc_err service_start(const struct settings *settings, struct service **ret,
+				     struct oc_fail *reterr);
+/* SIGHUP: policies, runbooks and the adapters' settings are read again; what is wrong is said and the last good one stays. */
+void service_reload(struct service *s, const struct settings *settings);
+unsigned service_port(const struct service *s); /* of the API; 0 when this process has none */
+void service_stop(struct service *s);
