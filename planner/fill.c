@@ -272,6 +272,10 @@ static void print_value(struct text *out, const json_t *v)
 		text_add_n(out, json_string_value(v), json_string_length(v));
 		return;
 	}
+	if (json_is_real(v)) { /* 0.05 and not 0.050000000000000003 */
+		text_addf(out, "%.15g", json_real_value(v));
+		return;
+	}
 	s = json_text(v);
 	text_add(out, s);
 }

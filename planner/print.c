@@ -18,6 +18,10 @@ static void json_cell(struct text *out, const json_t *v)
 
 	if (!s)
 		return;
+	if (json_is_real(v)) {
+		text_addf(out, "`%.15g`", json_real_value(v));
+		return;
+	}
 	text_add(out, "`");
 	cell(out, s);
 	text_add(out, "`");
