@@ -31,6 +31,6 @@ const char SQL_PLAN_LOAD[] =
 const char SQL_PLAN_INSERT[] =
 	"INSERT INTO plan_proposed (id, tenant_id, case_id, plan, plan_text, revision, epoch, kind, source, template, hash,"
 	" fingerprint, complete, findings, exec_budget_s, verify_budget_s, rollback_of, created_by)"
-	" SELECT $1::uuid, $2::bigint, $3::uuid, $4::jsonb, $4::text, coalesce(max(p.revision), 0) + 1, $5::int, $6::text,"
+	" SELECT $1::uuid, $2::bigint, $3::uuid, ($4::text)::jsonb, $4::text, coalesce(max(p.revision), 0) + 1, $5::int, $6::text,"
 	" $7::text, $8::text, $9::text, $10::text, $11::boolean, $12::jsonb, $13::int, $14::int, $15::uuid, $16::text"
 	" FROM plan_proposed p WHERE p.tenant_id = $2::bigint AND p.case_id = $3::uuid";
