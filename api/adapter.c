@@ -31,7 +31,8 @@ static json_t *operation_json(const struct operation *op)
 	json_object_set_new(o, "binding", texts(op->binding, op->binding_count));
 	json_object_set_new(o, "secrets", texts(op->secrets, op->secrets_count));
 	for (size_t i = 0; i < op->needs_count; i++)
-		json_array_append_new(needs, json_pack("{s:s, s:s?}", "name", op->needs[i].name, "when", op->needs[i].pointer));
+		json_array_append_new(needs, json_pack("{s:s, s:s?}", "name", op->needs[i].name, "when",
+						       op->needs[i].pointer));
 	json_object_set_new(o, "needs", needs);
 	if (op->params_schema_text && json_read_own(op->params_schema_text, &schema, NULL) == OC_OK)
 		json_object_set_new(o, "params", schema);

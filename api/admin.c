@@ -41,8 +41,10 @@ void tenant_post(struct api_call *c)
 	if (!pg)
 		return;
 	err = tenant_create(pg, json_str(c->body, "code"), json_str(c->body, "name"),
-			    json_is_object(json_object_get(c->body, "labels")) ? json_object_get(c->body, "labels") : NULL, &t,
-			    &fail);
+			    json_is_object(json_object_get(c->body, "labels"))
+				    ? json_object_get(c->body, "labels")
+				    : NULL,
+			    &t, &fail);
 	pg_pool_give(c->deps->worker_pool, pg);
 	if (err != OC_OK) {
 		call_problem(c, &fail, NULL);
@@ -70,7 +72,8 @@ void token_list_get(struct api_call *c)
 
 void token_post(struct api_call *c)
 {
-	struct token_new t = { .tenant_id = c->tenant_id, .name = json_str(c->body, "name"),
+	struct token_new t = { .tenant_id = c->tenant_id,
+			       .name = json_str(c->body, "name"),
 			       .role = token_role_parse(json_str(c->body, "role")),
 			       .expires_s = json_int_or(c->body, "expires_s", 0) };
 	struct oc_fail fail = { 0 };

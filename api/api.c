@@ -12,8 +12,12 @@ static void on_refuse(void *ctx, int status, const char *detail, struct http_res
 	static const struct refusal_row {
 		int status;
 		const char *title;
-	} rows[] = { { 400, "malformed request" }, { 413, "too large" }, { 431, "header fields too large" },
-		     { 503, "not available now" } };
+	} rows[] = {
+		{ 400, "malformed request"       },
+		{ 413, "too large"               },
+		{ 431, "header fields too large" },
+		{ 503, "not available now"       }
+	};
 	AUTO(json) json_t *doc = json_object();
 	const char *title = "refused";
 	char *text;
@@ -53,7 +57,8 @@ static void on_request(void *ctx, const struct http_request *r, struct http_resp
 	api_dispatch(ctx, r, a);
 }
 
-enum oc_err api_start(const struct api_config *config, const struct api_deps *deps, struct api **ret, struct oc_fail *reterr)
+enum oc_err api_start(const struct api_config *config, const struct api_deps *deps, struct api **ret,
+		      struct oc_fail *reterr)
 {
 	struct api *api = mem_alloc(sizeof(*api));
 	struct http_server_config http = {
@@ -87,7 +92,10 @@ enum oc_err api_start(const struct api_config *config, const struct api_deps *de
 	return OC_OK;
 }
 
-unsigned api_port(const struct api *api) { return http_server_port(api->server); }
+unsigned api_port(const struct api *api)
+{
+	return http_server_port(api->server);
+}
 
 void api_stop(struct api *api)
 {
@@ -99,4 +107,7 @@ void api_stop(struct api *api)
 	free(api);
 }
 
-void api_forget_tokens(struct api *api) { auth_forget(api->auth); }
+void api_forget_tokens(struct api *api)
+{
+	auth_forget(api->auth);
+}

@@ -15,57 +15,59 @@ struct waiters;
 struct plan_contract;
 
 struct api_ready {
-	const char *name;	/* "nats", "migrations" */
+	const char *name; /* "nats", "migrations" */
 	/* True when ready. Puts a word for people into `word` either way. */
 	bool (*check)(void *ctx, char *word, size_t size);
 	void *ctx;
 };
 
 struct api_deps {
-	struct pg_pool *api_pool;	/* as opscase_api: reads, under row-level security */
-	struct pg_pool *worker_pool;	/* as opscase_worker: transition(), tokens, writes with outbox rows */
+	struct pg_pool *api_pool;    /* as opscase_api: reads, under row-level security */
+	struct pg_pool *worker_pool; /* as opscase_worker: transition(), tokens, writes with outbox rows */
 	struct waiters *waiters_ref;
-	struct waker *relay_wake_ref;	/* poked after a commit of ours that wrote outbox rows; or NULL */
-	const struct operation_list *operations_ref;	/* or NULL */
-	const struct plan_contract *contract_ref;	/* lints revisions; NULL: the planner alone lints */
+	struct waker *relay_wake_ref; /* poked after a commit of ours that wrote outbox rows; or NULL */
+	const struct operation_list *operations_ref; /* or NULL */
+	const struct plan_contract *contract_ref;    /* lints revisions; NULL: the planner alone lints */
 	/* May this tenant's plans use what needs the permit ("script_body")? NULL: yes, the gate asks. */
 	bool (*permits)(void *ctx, const char *need, const char *tenant);
-	const char *version;		/* "0.1.0" */
+	const char *version; /* "0.1.0" */
 
 	/* May this principal answer the case's decision (NULL: its newest one)? Runs on the API's connection, inside
 	 * its transaction; fills ret_decision (37 bytes). OC_FORBIDDEN with a sentence that says how to go on, OC_ILLEGAL
 	 * when nothing is pending. Early help for people: the gatekeeper alone counts. NULL: the roles that the
 	 * decision names, and never the one who opened the case. */
 	enum oc_err (*may_approve)(void *ctx, struct pg *pg, long long tenant_id, const char *case_id,
-				   const char *decision_id, const char *principal, const char *role, const char *reason,
-				   bool reject, char *ret_decision, struct oc_fail *reterr);
+				   const char *decision_id, const char *principal, const char *role,
+				   const char *reason, bool reject, char *ret_decision,
+				   struct oc_fail *reterr);
 	/* POST /v1/metrics, OTLP/HTTP JSON. ret_answer: the body of the 200, or NULL for {}. */
-	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant, const char *content_type,
-				    const char *body, size_t len, json_t **ret_answer, struct oc_fail *reterr);
+	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant,
+				    const char *content_type, const char *body, size_t len,
+				    json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
-	void *ctx;			/* of the hooks above */
+	void *ctx; /* of the hooks above */
 
-	const struct api_ready *ready;	/* ends with a NULL name; PostgreSQL is asked by the API itself */
+	const struct api_ready *ready; /* ends with a NULL name; PostgreSQL is asked by the API itself */
 };
 
 struct api_config {
-	const char *address;		/* NULL: 127.0.0.1 */
-	unsigned port;			/* 0: any */
-	const char *tls_cert, *tls_key;	/* PEM text */
-	bool plain_anywhere;		/* TLS ends in front of us */
-	unsigned handler_threads;	/* 0: 64 */
-	unsigned per_address;		/* connections; 0: the server's default */
-	unsigned head_ms, body_ms;	/* 0: the server's defaults */
-	int default_wait_s;		/* 0: 30 */
+	const char *address;            /* NULL: 127.0.0.1 */
+	unsigned port;                  /* 0: any */
+	const char *tls_cert, *tls_key; /* PEM text */
+	bool plain_anywhere;            /* TLS ends in front of us */
+	unsigned handler_threads;       /* 0: 64 */
+	unsigned per_address;           /* connections; 0: the server's default */
+	unsigned head_ms, body_ms;      /* 0: the server's defaults */
+	int default_wait_s;             /* 0: 30 */
 };
 
 struct api;
 /* deps is copied; what it points at must outlive the API. */
-MUST_CHECK enum oc_err api_start(const struct api_config *config, const struct api_deps *deps, struct api **ret,
-				 struct oc_fail *reterr);
+MUST_CHECK enum oc_err api_start(const struct api_config *config, const struct api_deps *deps,
+				 struct api **ret, struct oc_fail *reterr);
 unsigned api_port(const struct api *api);
-void api_stop(struct api *api);	/* waiters end first, running requests end, then the sockets close */
+void api_stop(struct api *api); /* waiters end first, running requests end, then the sockets close */
 
 /* The OpenAPI 3.1 document, printed from the routes table; yours. */
 char *api_openapi_text(const char *version);

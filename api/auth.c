@@ -1,10 +1,12 @@
+#define LOG_ROOM "api"
 #include "api/auth.h"
 #include <pthread.h>
 #include <strings.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
-#define SLOTS 256
+#define SLOTS   256
 #define KEEP_US 1000000
 
 struct slot {
@@ -16,7 +18,7 @@ struct slot {
 struct auth {
 	struct pg_pool *pool_ref;
 	pthread_mutex_t lock;
-	unsigned long generation;	/* grows when all is forgotten: a lookup under way must not bring it back */
+	unsigned long generation; /* grows when all is forgotten: a lookup under way must not bring it back */
 	struct slot slot[SLOTS];
 };
 
@@ -46,13 +48,16 @@ void auth_forget(struct auth *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-static enum oc_err ask(struct auth *a, const unsigned char hash[HASH_LEN], struct token *ret, struct oc_fail *reterr)
+static enum oc_err ask(struct auth *a, const unsigned char hash[HASH_LEN], struct token *ret,
+		       struct oc_fail *reterr)
 {
 	struct pg *pg = NULL;
 	enum oc_err err = pg_pool_take(a->pool_ref, 2000, &pg, reterr);
 
-	if (err != OC_OK)
-		return err;
+	if (err != OC_OK) {
+		log_warn("no connection: %s", reterr->text);
+		return oc_fail(reterr, OC_UNAVAILABLE, "the database does not answer now, or is busy");
+	}
 	err = token_find(pg, hash, ret, reterr);
 	pg_pool_give(a->pool_ref, pg);
 	return err;

@@ -10,5 +10,6 @@ struct auth;
 struct auth *auth_new(struct pg_pool *pool_ref);
 void auth_free(struct auth *a);
 /* `header` is the Authorization header or NULL. OC_UNAUTHENTICATED with one sentence for all reasons. */
-MUST_CHECK enum oc_err auth_check(struct auth *a, const char *header, struct token *ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err auth_check(struct auth *a, const char *header, struct token *ret,
+				  struct oc_fail *reterr);
 void auth_forget(struct auth *a);

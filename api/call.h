@@ -30,8 +30,8 @@ struct route {
 	enum route_key key;
 	size_t body_max;
 	void (*handle)(struct api_call *c);
-	const struct field_table *request;	/* NULL: none */
-	bool raw;				/* the body is the handler's own business */
+	const struct field_table *request; /* NULL: none */
+	bool raw;                          /* the body is the handler's own business */
 	const char *answer, *summary, *help;
 };
 extern const struct route routes[];
@@ -45,26 +45,27 @@ struct api_call {
 	const struct http_request *req;
 	struct http_response *resp;
 	const struct route *route;
-	char path_id[64];		/* {id}, a UUID */
+	char path_id[64]; /* {id}, a UUID */
 	struct token who;
-	long long tenant_id;		/* 0: none (ANY_TENANT only) */
+	long long tenant_id; /* 0: none (ANY_TENANT only) */
 	char tenant[64];
-	json_t *body;			/* an object, {} when nothing was sent; NULL for raw and bodyless routes */
+	json_t *body; /* an object, {} when nothing was sent; NULL for raw and bodyless routes */
 	char trace_id[33];
-	char *route_name;		/* "POST /plan/generate" */
-	const char *key;		/* Idempotency-Key or NULL */
-	char body_hash[HASH_HEX];	/* over path and canonical body */
+	char *route_name;         /* "POST /plan/generate" */
+	const char *key;          /* Idempotency-Key or NULL */
+	char body_hash[HASH_HEX]; /* over path and canonical body */
 	/* the answer */
-	int status;			/* 0: not yet */
-	json_t *answer;			/* the document that was sent; NULL for text */
-	bool counted;			/* conflict_total has this failure already */
-	json_t *keep;			/* what a replay gets instead of it, where that differs */
+	int status;     /* 0: not yet */
+	json_t *answer; /* the document that was sent; NULL for text */
+	bool counted;   /* conflict_total has this failure already */
+	json_t *keep;   /* what a replay gets instead of it, where that differs */
 };
 
 /* --- answers */
-void call_data(struct api_call *c, int status, json_t *take_data);	/* {"data":..} */
-void call_page(struct api_call *c, json_t *take_list, char *take_cursor);	/* {"data":[..],"next_cursor":..|null} */
-void call_document(struct api_call *c, int status, json_t *take_document);	/* as it is */
+void call_data(struct api_call *c, int status, json_t *take_data); /* {"data":..} */
+void call_page(struct api_call *c, json_t *take_list,
+	       char *take_cursor); /* {"data":[..],"next_cursor":..|null} */
+void call_document(struct api_call *c, int status, json_t *take_document); /* as it is */
 void call_text(struct api_call *c, int status, const char *type, char *take_text);
 /* A problem document. `more` (may be NULL, taken over): errors, legal, case, ... */
 void call_problem(struct api_call *c, const struct oc_fail *fail, json_t *take_more);
@@ -75,38 +76,45 @@ json_t *case_present(json_t *take_case);
 void call_case(struct api_call *c, int status, json_t *take_case);
 
 /* --- connections: taken for one step, never while waiting */
-struct pg *call_api_pg(struct api_call *c);	/* NULL: answered with 503; give it back to its pool */
+enum call_pool { API_POOL, WORKER_POOL };
+/* OC_UNAVAILABLE with a sentence for clients; what really happened is in the log. */
+MUST_CHECK enum oc_err call_take_pg(struct api_call *c, enum call_pool pool, struct pg **ret,
+				    struct oc_fail *reterr);
+struct pg *call_api_pg(struct api_call *c); /* NULL: answered with 503; give it back to its pool */
 struct pg *call_worker_pg(struct api_call *c);
 
 /* Sends an event through the one door. `suffix` tells the steps of one call apart under its key ("" when the
  * call is the step). On failure the problem is *not* answered yet. */
-MUST_CHECK enum oc_err call_transition(struct api_call *c, const char *case_id, enum case_event_kind ev, const json_t *args,
-				       const char *reason, int expected_version, const char *suffix,
-				       struct transition_result *ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err call_transition(struct api_call *c, const char *case_id, enum case_event_kind ev,
+				       const json_t *args, const char *reason, int expected_version,
+				       const char *suffix, struct transition_result *ret,
+				       struct oc_fail *reterr);
 /* Answers a failure of the door: a 409 with the events that are legal now. */
 void call_refused(struct api_call *c, const char *case_id, const struct oc_fail *fail);
 /* Answers a replay of the door: the case, or the refusal, as it was answered the first time. */
 void call_replayed(struct api_call *c, const struct transition_result *res);
-MUST_CHECK enum oc_err call_read_case(struct api_call *c, const char *case_id, unsigned include, struct case_read *ret,
-				      struct oc_fail *reterr);
-const char *call_case_id(const struct api_call *c);	/* path or body; NULL if none */
+MUST_CHECK enum oc_err call_read_case(struct api_call *c, const char *case_id, unsigned include,
+				      struct case_read *ret, struct oc_fail *reterr);
+const char *call_case_id(const struct api_call *c); /* path or body; NULL if none */
 
 /* --- small pure things, for tests */
 const struct route *route_find(enum route_method m, const char *path, char ret_id[64]);
 /* "GET, HEAD" for the methods that a path has; false when it has none. */
 bool route_allow(const char *path, struct text *ret);
-bool etag_matches(const char *header, int version);	/* If-None-Match, If-Match: list of tags, weak ones, or * */
-int prefer_wait(const char *header, int fallback_s);	/* seconds, 0..120 */
+bool etag_matches(const char *header,
+		  int version); /* If-None-Match, If-Match: list of tags, weak ones, or * */
+int prefer_wait(const char *header, int fallback_s); /* seconds, 0..120 */
 bool trace_parse(const char *traceparent, char ret_trace_id[33]);
 bool idempotency_key_ok(const char *key);
 /* Which answers are kept for a replay. */
 bool idempotency_keeps(int status);
 char *cursor_make(const char *kind, long long number, const char *id);
-MUST_CHECK enum oc_err cursor_read(const char *cursor, const char *kind, long long *ret_number, char ret_id[64],
-				   struct oc_fail *reterr);
+MUST_CHECK enum oc_err cursor_read(const char *cursor, const char *kind, long long *ret_number,
+				   char ret_id[64], struct oc_fail *reterr);
 
 /* The handlers of routes.def. */
-#define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help) void handler(struct api_call *c);
+#define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help) \
+	void handler(struct api_call *c);
 #include "api/routes.def"
 #undef ROUTE
 

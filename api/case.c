@@ -15,14 +15,18 @@ void case_create(struct api_call *c)
 		.severity = json_str(b, "severity"),
 		.drive = str_eq(json_str(b, "drive"), "auto") ? DRIVE_AUTO : DRIVE_MANUAL,
 		.labels = json_is_object(json_object_get(b, "labels")) ? json_object_get(b, "labels") : NULL,
-		.evidence = json_is_array(json_object_get(b, "evidence")) ? json_object_get(b, "evidence") : NULL,
+		.evidence = json_is_array(json_object_get(b, "evidence")) ? json_object_get(b, "evidence")
+									  : NULL,
 		.params = json_is_object(json_object_get(b, "params")) ? json_object_get(b, "params") : NULL,
 		.template_name = json_str(b, "template"),
 		.follows_id = json_str(b, "follows_id"),
 		.parent_id = json_str(b, "parent_id"),
 		.actor = c->who.name,
 		.trace_id = c->trace_id,
-		.idem = { .principal = c->who.name, .route = c->route_name, .key = c->key, .body_hash = c->body_hash },
+		.idem = { .principal = c->who.name,
+                         .route = c->route_name,
+                         .key = c->key,
+                         .body_hash = c->body_hash },
 	};
 	struct transition_result res = { 0 };
 	struct oc_fail fail = { 0 };
@@ -56,8 +60,8 @@ static bool include_parse(const char *list, unsigned *ret, struct oc_fail *reter
 		unsigned bit = case_include_parse(one);
 
 		if (!bit && n > 0) {
-			oc_fail_field(reterr, OC_BAD_REQUEST, "include", "'%.40s' cannot be included; choose from %s", one,
-				      case_include_names);
+			oc_fail_field(reterr, OC_BAD_REQUEST, "include",
+				      "'%.40s' cannot be included; choose from %s", one, case_include_names);
 			return false;
 		}
 		*ret |= bit;
@@ -187,7 +191,8 @@ void case_list_get(struct api_call *c)
 	size_t i;
 	enum oc_err err;
 
-	if (!query_limit(c, 200, 50, &f.limit, &fail) || (status && !states_parse(status, &own, states, &fail)) ||
+	if (!query_limit(c, 200, 50, &f.limit, &fail) ||
+	    (status && !states_parse(status, &own, states, &fail)) ||
 	    !time_parse(c, "since", &f.since_us, &fail) || !time_parse(c, "until", &f.until_us, &fail) ||
 	    (cursor && cursor_read(cursor, "case", &after, after_id, &fail) != OC_OK)) {
 		call_problem(c, &fail, NULL);
@@ -210,8 +215,7 @@ void case_list_get(struct api_call *c)
 		call_problem(c, &fail, NULL);
 		return;
 	}
-	json_array_foreach(list, i, v)
-		case_present(v);
+	json_array_foreach(list, i, v) case_present(v);
 	call_page(c, list, next ? cursor_make("case", next, next_id) : NULL);
 }
 
@@ -250,11 +254,13 @@ static bool expected_version(struct api_call *c, int *ret, struct oc_fail *reter
 		snprintf(number, sizeof(number), "%.*s", n < sizeof(number) ? (int)n : 0, s);
 		if (!str_to_long(number, 1, 2147483647, &in_header) ||
 		    (s[n] != '\0' && !(s[n] == '"' && s[n + 1] == '\0'))) {
-			oc_fail_field(reterr, OC_BAD_REQUEST, "If-Match", "If-Match takes the ETag of a case, like \"3\"");
+			oc_fail_field(reterr, OC_BAD_REQUEST, "If-Match",
+				      "If-Match takes the ETag of a case, like \"3\"");
 			return false;
 		}
 		if (in_body && in_body != in_header) {
-			oc_fail_field(reterr, OC_BAD_REQUEST, "If-Match", "If-Match and expected_version disagree");
+			oc_fail_field(reterr, OC_BAD_REQUEST, "If-Match",
+				      "If-Match and expected_version disagree");
 			return false;
 		}
 		in_body = in_header;

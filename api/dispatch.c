@@ -113,13 +113,16 @@ void call_problem(struct api_call *c, const struct oc_fail *fail, json_t *take_m
 
 	if (said.err == OC_BUG || said.err == OC_OK) {
 		/* What broke inside is for the log: it may name tables, paths or other people's data. */
-		log_error("%s: %s trace=%s", c->route_name ? c->route_name : "request", fail->text, c->trace_id);
+		log_error("%s: %s trace=%s", c->route_name ? c->route_name : "request", fail->text,
+			  c->trace_id);
 		said.err = OC_BUG;
 		status = 500;
 		said.field[0] = '\0';
-		snprintf(said.text, sizeof(said.text), "something broke inside; the log has it under trace %s", c->trace_id);
+		snprintf(said.text, sizeof(said.text),
+			 "something broke inside; the log has it under trace %s", c->trace_id);
 	} else if (said.err == OC_UNAVAILABLE) {
-		log_warn("%s: %s trace=%s", c->route_name ? c->route_name : "request", fail->text, c->trace_id);
+		log_warn("%s: %s trace=%s", c->route_name ? c->route_name : "request", fail->text,
+			 c->trace_id);
 		if (str_starts(said.text, "PostgreSQL:"))
 			snprintf(said.text, sizeof(said.text), "the database does not answer now");
 	}
@@ -158,19 +161,38 @@ void call_case(struct api_call *c, int status, json_t *take_case)
 
 /* --- connections */
 
-static struct pg *take(struct api_call *c, struct pg_pool *pool)
+enum oc_err call_take_pg(struct api_call *c, enum call_pool pool, struct pg **ret, struct oc_fail *reterr)
+{
+	struct oc_fail why = { 0 };
+
+	if (pg_pool_take(pool == API_POOL ? c->deps->api_pool : c->deps->worker_pool, 2000, ret, &why) ==
+	    OC_OK)
+		return OC_OK;
+	/* Host names and socket paths are nobody's business out there. */
+	log_warn("no connection: %s trace=%s", why.text, c->trace_id);
+	return oc_fail(reterr, OC_UNAVAILABLE, "the database does not answer now, or is busy");
+}
+
+static struct pg *take(struct api_call *c, enum call_pool pool)
 {
 	struct oc_fail fail = { 0 };
 	struct pg *pg = NULL;
 
-	if (pg_pool_take(pool, 2000, &pg, &fail) == OC_OK)
+	if (call_take_pg(c, pool, &pg, &fail) == OC_OK)
 		return pg;
 	call_problem(c, &fail, NULL);
 	return NULL;
 }
 
-struct pg *call_api_pg(struct api_call *c) { return take(c, c->deps->api_pool); }
-struct pg *call_worker_pg(struct api_call *c) { return take(c, c->deps->worker_pool); }
+struct pg *call_api_pg(struct api_call *c)
+{
+	return take(c, API_POOL);
+}
+
+struct pg *call_worker_pg(struct api_call *c)
+{
+	return take(c, WORKER_POOL);
+}
 
 /* --- the way of a request */
 
@@ -220,7 +242,8 @@ static void no_route(struct api_call *c)
 	const char *path = http_path(c->req);
 
 	if (!route_allow(path, &allow)) {
-		oc_fail_field(&fail, OC_NOT_FOUND, "path", "there is nothing at %.200s; GET /openapi.json lists what is", path);
+		oc_fail_field(&fail, OC_NOT_FOUND, "path",
+			      "there is nothing at %.200s; GET /openapi.json lists what is", path);
 		call_problem(c, &fail, NULL);
 		return;
 	}
@@ -242,7 +265,8 @@ static enum oc_err body_parse(struct api_call *c, json_t **ret_errors, struct oc
 	if (strspn(text, " \t\r\n") == len) {
 		c->body = json_object();
 	} else {
-		err = json_read(text, len, &(struct json_limits){ .bytes = c->route->body_max, .depth = 32 }, &c->body, reterr);
+		err = json_read(text, len, &(struct json_limits){ .bytes = c->route->body_max, .depth = 32 },
+				&c->body, reterr);
 		if (err != OC_OK)
 			return err;
 	}
@@ -280,7 +304,8 @@ static enum oc_err tenant_resolve(struct api_call *c, struct oc_fail *reterr)
 		named = http_query(c->req, "tenant");
 	if (c->who.tenant_id) {
 		if (named && !str_eq(named, c->who.tenant))
-			return oc_fail_field(reterr, OC_FORBIDDEN, "tenant", "this token is for tenant '%s'", c->who.tenant);
+			return oc_fail_field(reterr, OC_FORBIDDEN, "tenant", "this token is for tenant '%s'",
+					     c->who.tenant);
 		c->tenant_id = c->who.tenant_id;
 		snprintf(c->tenant, sizeof(c->tenant), "%s", c->who.tenant);
 		return OC_OK;
@@ -288,10 +313,11 @@ static enum oc_err tenant_resolve(struct api_call *c, struct oc_fail *reterr)
 	if (!named && !case_id) {
 		if (c->route->tenant == ANY_TENANT)
 			return OC_OK;
-		return oc_fail_field(reterr, OC_BAD_REQUEST, "tenant",
-				     "this token is for every tenant: name one (body.tenant, X-Opscase-Tenant or ?tenant=)");
+		return oc_fail_field(
+			reterr, OC_BAD_REQUEST, "tenant",
+			"this token is for every tenant: name one (body.tenant, X-Opscase-Tenant or ?tenant=)");
 	}
-	err = pg_pool_take(c->deps->worker_pool, 2000, &pg, reterr);
+	err = call_take_pg(c, WORKER_POOL, &pg, reterr);
 	if (err != OC_OK)
 		return err;
 	if (named) {
@@ -344,7 +370,10 @@ static void replay(struct api_call *c, int status, const char *response)
 /* Round a call that takes several transactions: claim the key, run, keep the answer. */
 static void handle_keyed(struct api_call *c)
 {
-	struct idem_ref ref = { .tenant_id = c->tenant_id, .principal = c->who.name, .route = c->route_name, .key = c->key,
+	struct idem_ref ref = { .tenant_id = c->tenant_id,
+				.principal = c->who.name,
+				.route = c->route_name,
+				.key = c->key,
 				.body_hash = c->body_hash };
 	struct idem_answer seen = { 0 };
 	struct oc_fail fail = { 0 };
@@ -370,15 +399,16 @@ static void handle_keyed(struct api_call *c)
 		return;
 	case IDEM_IN_FLIGHT:
 		call_header(c, "Retry-After", "1");
-		oc_fail_field(&fail, OC_CONFLICT, "Idempotency-Key", "the first request with this key is still being answered");
+		oc_fail_field(&fail, OC_CONFLICT, "Idempotency-Key",
+			      "the first request with this key is still being answered");
 		call_problem(c, &fail, NULL);
 		return;
 	case IDEM_MINE:
 		break;
 	}
 	c->route->handle(c);
-	if (pg_pool_take(c->deps->api_pool, 2000, &pg, &fail) != OC_OK)
-		return;	/* the claim is taken over later; the steps inside have keys of their own */
+	if (call_take_pg(c, API_POOL, &pg, &fail) != OC_OK)
+		return; /* the claim is taken over later; the steps inside have keys of their own */
 	if (c->answer && idempotency_keeps(c->status)) {
 		AUTO(str) char *text = json_text(c->keep ? c->keep : c->answer);
 
@@ -407,8 +437,8 @@ static enum oc_err prepare(struct api_call *c, json_t **ret_errors, struct oc_fa
 	if (c->path_id[0] && !uuid_ok(c->path_id))
 		return oc_fail_field(reterr, OC_NOT_FOUND, "id", "'%s' is no id", c->path_id);
 	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
-		return oc_fail_field(reterr, OC_BAD_REQUEST, "Content-Encoding", "send the body as it is: '%.40s' is not read here",
-				     encoding);
+		return oc_fail_field(reterr, OC_BAD_REQUEST, "Content-Encoding",
+				     "send the body as it is: '%.40s' is not read here", encoding);
 	if (c->route->request && c->route->body_max) {
 		err = body_parse(c, ret_errors, reterr);
 		if (err != OC_OK)
@@ -423,10 +453,12 @@ static enum oc_err prepare(struct api_call *c, json_t **ret_errors, struct oc_fa
 	if (c->route->key == KEY_NONE)
 		c->key = NULL;
 	if (c->route->key == KEY_REQUIRED && str_empty(c->key))
-		return oc_fail_field(reterr, OC_KEY_REQUIRED, "Idempotency-Key",
-				     "send an Idempotency-Key, so that a repeated request changes nothing twice");
+		return oc_fail_field(
+			reterr, OC_KEY_REQUIRED, "Idempotency-Key",
+			"send an Idempotency-Key, so that a repeated request changes nothing twice");
 	if (c->key && !idempotency_key_ok(c->key))
-		return oc_fail_field(reterr, OC_BAD_REQUEST, "Idempotency-Key", "a key has 1 to 200 characters without blanks");
+		return oc_fail_field(reterr, OC_BAD_REQUEST, "Idempotency-Key",
+				     "a key has 1 to 200 characters without blanks");
 	if (c->key)
 		hash_body(c);
 	return OC_OK;
@@ -465,8 +497,8 @@ void api_dispatch(struct api *api, const struct http_request *req, struct http_r
 	}
 	snprintf(status, sizeof(status), "%d", c.status);
 	metric_inc(M_HTTP_REQUESTS, c.route_name ? c.route_name : "none", status, NULL);
-	metric_observe(M_HTTP_LATENCY, (double)(clock_mono_us() - http_started_us(req)) / 1e6, c.route_name ? c.route_name : "none",
-		       NULL, NULL);
+	metric_observe(M_HTTP_LATENCY, (double)(clock_mono_us() - http_started_us(req)) / 1e6,
+		       c.route_name ? c.route_name : "none", NULL, NULL);
 	free(c.route_name);
 	json_decref(c.body);
 	json_decref(c.answer);

@@ -6,18 +6,18 @@
 /* What a person may type next: one row per event that people may send. */
 static const struct next_row {
 	enum case_event_kind event;
-	const char *command;	/* %s: the case id */
+	const char *command; /* %s: the case id */
 } next_rows[] = {
-	{ EV_START_ANALYSIS, "opscase case start %s" },
-	{ EV_ASK_PLAN,       "opscase case plan %s" },
-	{ EV_ASK_GATE,       "opscase case gate %s" },
-	{ EV_ASK_EXEC,       "opscase case exec %s" },
-	{ EV_ASK_VERIFY,     "opscase case verify %s" },
-	{ EV_CANCEL,         "opscase case cancel %s --reason TEXT" },
-	{ EV_SETTLED,        "opscase case settle %s applied --reason TEXT" },
-	{ EV_SETTLED,        "opscase case settle %s not_applied --reason TEXT" },
+	{ EV_START_ANALYSIS, "opscase case start %s"                                          },
+	{ EV_ASK_PLAN,       "opscase case plan %s"                                           },
+	{ EV_ASK_GATE,       "opscase case gate %s"                                           },
+	{ EV_ASK_EXEC,       "opscase case exec %s"                                           },
+	{ EV_ASK_VERIFY,     "opscase case verify %s"                                         },
+	{ EV_CANCEL,         "opscase case cancel %s --reason TEXT"                           },
+	{ EV_SETTLED,        "opscase case settle %s applied --reason TEXT"                   },
+	{ EV_SETTLED,        "opscase case settle %s not_applied --reason TEXT"               },
 	{ EV_CLOSE,          "opscase case close %s --resolution fixed_by_hand --reason TEXT" },
-	{ EV_REOPEN,         "opscase case reopen %s --reason TEXT" },
+	{ EV_REOPEN,         "opscase case reopen %s --reason TEXT"                           },
 };
 
 static void say(json_t *list, const char *format, const char *id)
@@ -31,8 +31,8 @@ static void say(json_t *list, const char *format, const char *id)
 	json_array_append_new(list, json_string(text_str(&t)));
 }
 
-static json_t *next_commands(const char *id, enum case_state state, enum case_reason reason, const json_t *legal,
-			     const char *command)
+static json_t *next_commands(const char *id, enum case_state state, enum case_reason reason,
+			     const json_t *legal, const char *command)
 {
 	json_t *list = json_array();
 	size_t i;
@@ -44,7 +44,8 @@ static json_t *next_commands(const char *id, enum case_state state, enum case_re
 	}
 	if (state == CASE_ANALYZING || (command && state != CASE_CLOSED && state != CASE_PARKED))
 		say(list, "opscase case watch %s", id);
-	json_array_foreach(legal, i, v) {
+	json_array_foreach(legal, i, v)
+	{
 		enum case_event_kind ev = case_event_parse(json_string_value(v));
 
 		for (size_t k = 0; k < ARRAY_LEN(next_rows); k++)
@@ -54,8 +55,8 @@ static json_t *next_commands(const char *id, enum case_state state, enum case_re
 			continue;
 		say(list, "opscase case resume %s reanalyse", id);
 		say(list, "opscase case resume %s replan", id);
-		if (reason == WHY_VERIFY_FAILED || reason == WHY_EXEC_FAILED || reason == WHY_PARTLY_APPLIED ||
-		    reason == WHY_UNVERIFIED || reason == WHY_WORLD_CHANGED)
+		if (reason == WHY_VERIFY_FAILED || reason == WHY_EXEC_FAILED ||
+		    reason == WHY_PARTLY_APPLIED || reason == WHY_UNVERIFIED || reason == WHY_WORLD_CHANGED)
 			say(list, "opscase case resume %s rollback", id);
 	}
 	return list;
@@ -70,8 +71,9 @@ json_t *case_present(json_t *take_case)
 	if (state == CASE_STATE_COUNT)
 		return take_case;
 	legal = transition_legal(state, reason == WHY_COUNT ? WHY_NONE : reason);
-	json_object_set_new(take_case, "next", next_commands(json_str_or(take_case, "id", ""), state, reason, legal,
-							     json_str(take_case, "command")));
+	json_object_set_new(take_case, "next",
+			    next_commands(json_str_or(take_case, "id", ""), state, reason, legal,
+					  json_str(take_case, "command")));
 	json_object_set_new(take_case, "legal", legal);
 	return take_case;
 }
@@ -80,7 +82,7 @@ enum oc_err call_read_case(struct api_call *c, const char *case_id, unsigned inc
 			   struct oc_fail *reterr)
 {
 	struct pg *pg = NULL;
-	enum oc_err err = pg_pool_take(c->deps->api_pool, 2000, &pg, reterr);
+	enum oc_err err = call_take_pg(c, API_POOL, &pg, reterr);
 
 	if (err != OC_OK)
 		return err;
@@ -89,9 +91,9 @@ enum oc_err call_read_case(struct api_call *c, const char *case_id, unsigned inc
 	return err;
 }
 
-enum oc_err call_transition(struct api_call *c, const char *case_id, enum case_event_kind ev, const json_t *args,
-			    const char *reason, int expected_version, const char *suffix, struct transition_result *ret,
-			    struct oc_fail *reterr)
+enum oc_err call_transition(struct api_call *c, const char *case_id, enum case_event_kind ev,
+			    const json_t *args, const char *reason, int expected_version, const char *suffix,
+			    struct transition_result *ret, struct oc_fail *reterr)
 {
 	AUTO(str) char *route = mem_printf("%s%s%s", c->route_name, *suffix ? "#" : "", suffix);
 	struct transition_request req = {
@@ -108,7 +110,7 @@ enum oc_err call_transition(struct api_call *c, const char *case_id, enum case_e
 		.idem = { .principal = c->who.name, .route = route, .key = c->key, .body_hash = c->body_hash },
 	};
 	struct pg *pg = NULL;
-	enum oc_err err = pg_pool_take(c->deps->worker_pool, 2000, &pg, reterr);
+	enum oc_err err = call_take_pg(c, WORKER_POOL, &pg, reterr);
 
 	*ret = (struct transition_result){ 0 };
 	if (err != OC_OK)

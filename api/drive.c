@@ -49,7 +49,8 @@ bool drive_event(struct drive *d, enum case_event_kind ev, const json_t *args, i
 {
 	struct transition_result res = { 0 };
 	struct oc_fail fail = { 0 };
-	enum oc_err err = call_transition(d->c, d->case_id, ev, args, d->reason, 0, case_event_name(ev), &res, &fail);
+	enum oc_err err =
+		call_transition(d->c, d->case_id, ev, args, d->reason, 0, case_event_name(ev), &res, &fail);
 	bool replayed = res.replayed;
 	int stored = res.stored_status;
 
@@ -111,7 +112,8 @@ bool drive_while(struct drive *d, enum case_state state, int epoch, const char *
 	while (d->now.state == state && d->now.epoch == epoch) {
 		/* A command that ended without moving the case: the gate has answered, and waits for people. (Without a
 		 * pending decision its event is merely on its way.) */
-		if (state == CASE_WAIT_GATE && d->now.command == CASE_COMMAND_NONE && d->now.pending_decision[0]) {
+		if (state == CASE_WAIT_GATE && d->now.command == CASE_COMMAND_NONE &&
+		    d->now.pending_decision[0]) {
 			drive_pending(d, "people");
 			return false;
 		}

@@ -10,15 +10,18 @@
 struct drive {
 	struct api_call *c;
 	char case_id[40];
-	const char *reason;	/* of the caller */
-	struct waiter *waiter;	/* NULL when nothing shall be waited for */
+	const char *reason;    /* of the caller */
+	struct waiter *waiter; /* NULL when nothing shall be waited for */
 	int64_t until_us;
 	struct case_read now;
 };
 /* False: answered already (no such case, too many wait). */
 bool drive_begin(struct drive *d, struct api_call *c, const char *case_id);
 void drive_end(struct drive *d);
-static inline void oc_auto_drive(struct drive *d) { drive_end(d); }
+static inline void oc_auto_drive(struct drive *d)
+{
+	drive_end(d);
+}
 
 /* Reads the case again; false: answered with the failure. */
 bool drive_read(struct drive *d);
@@ -32,6 +35,6 @@ bool drive_through_analysis(struct drive *d);
 /* Waits while the case is in this state and epoch. False: answered, 202 also when people must answer first. */
 bool drive_while(struct drive *d, enum case_state state, int epoch, const char *for_what);
 
-void drive_done(struct drive *d);	/* 200 with the case */
+void drive_done(struct drive *d); /* 200 with the case */
 /* 202 with the case and what it waits for: a command, or people. */
 void drive_pending(struct drive *d, const char *for_what);

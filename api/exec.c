@@ -27,12 +27,15 @@ static bool current_plan(struct drive *d, json_t **ret)
 
 static bool lint(struct api_call *c, const json_t *plan)
 {
-	struct plan_lint_options options = { .tenant = c->tenant, .permits = c->deps->permits, .ctx = c->deps->ctx };
+	struct plan_lint_options options = { .tenant = c->tenant,
+					     .permits = c->deps->permits,
+					     .ctx = c->deps->ctx };
 	struct plan_findings *found = mem_alloc(sizeof(*found));
 	struct oc_fail fail = { 0 };
 	bool fine = true;
 
-	if (c->deps->contract_ref && plan_lint(c->deps->contract_ref, plan, &options, found, &fail) != OC_OK) {
+	if (c->deps->contract_ref &&
+	    plan_lint(c->deps->contract_ref, plan, &options, found, &fail) != OC_OK) {
 		json_t *more = json_object();
 
 		json_object_set_new(more, "errors", plan_findings_json(found));
@@ -51,7 +54,8 @@ static void revision_refused(struct drive *d, const char *what)
 	struct oc_fail fail = { 0 };
 	json_t *more = json_object();
 
-	oc_fail(&fail, OC_INVALID, "%s: %s", what, json_str_or(d->now.json, "sentence", case_reason_sentence(d->now.reason)));
+	oc_fail(&fail, OC_INVALID, "%s: %s", what,
+		json_str_or(d->now.json, "sentence", case_reason_sentence(d->now.reason)));
 	json_object_set_new(more, "case", case_present(TAKE(d->now.json)));
 	call_problem(d->c, &fail, more);
 }
@@ -62,7 +66,8 @@ static bool through_the_gate(struct drive *d, const json_t *plan)
 	AUTO(json) json_t *args = json_pack("{s:O}", "plan", plan);
 	int epoch = 0;
 
-	if (!drive_event(d, EV_PLAN_REVISED, args, &epoch) || !drive_while(d, CASE_PLANNING, epoch, "cmd.plan.generate"))
+	if (!drive_event(d, EV_PLAN_REVISED, args, &epoch) ||
+	    !drive_while(d, CASE_PLANNING, epoch, "cmd.plan.generate"))
 		return false;
 	if (d->now.state == CASE_PARKED) {
 		revision_refused(d, "the revised plan was not taken");
@@ -109,7 +114,8 @@ void adapter_exec(struct api_call *c)
 	if (d.now.state == CASE_WAIT_GATE && d.now.command != CASE_COMMAND_NONE &&
 	    !drive_while(&d, CASE_WAIT_GATE, d.now.epoch, "cmd.gate.eval"))
 		return;
-	if (!drive_event(&d, EV_ASK_EXEC, NULL, &epoch) || !drive_while(&d, CASE_EXECUTING, epoch, "cmd.exec.run"))
+	if (!drive_event(&d, EV_ASK_EXEC, NULL, &epoch) ||
+	    !drive_while(&d, CASE_EXECUTING, epoch, "cmd.exec.run"))
 		return;
 	/* The world changed between decision and dispatch: nothing ran, the gate has it again. */
 	if (d.now.state == CASE_WAIT_GATE) {

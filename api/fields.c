@@ -2,9 +2,10 @@
 #include "base/mem.h"
 #include "base/uuid.h"
 
-#define FIELDS(table, help) static const struct field rows_##table[] = {
+#define FIELDS(table, help)                            static const struct field rows_##table[] = {
 #define FIELD(name, type, required, max, values, help) { name, type, required, max, values, help },
-#define FIELDS_END { 0 } };
+#define FIELDS_END { 0 } } \
+	;
 #include "api/fields.def"
 #undef FIELDS
 #undef FIELD
@@ -25,7 +26,7 @@ const struct field_table *const field_tables[] = {
 #undef FIELD
 #undef FIELDS_END
 
-#define ERRORS_MAX 32	/* a body of a thousand wrong names gets an answer, not a book */
+#define ERRORS_MAX 32 /* a body of a thousand wrong names gets an answer, not a book */
 
 static void fault(json_t *errors, const char *name, const char *text)
 {
@@ -86,7 +87,8 @@ static const char *wrong(const struct field *f, const json_t *v, char **own)
 			return *own = mem_printf("has more than %lld bytes", f->max);
 		if (!text_clean(s))
 			return "has control characters";
-		if (f->type == F_CODE && (strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(s) || !*s))
+		if (f->type == F_CODE &&
+		    (strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(s) || !*s))
 			return "must be made of a-z 0-9 _ -";
 		return NULL;
 	case F_UUID:
@@ -102,11 +104,15 @@ static const char *wrong(const struct field *f, const json_t *v, char **own)
 	case F_OBJECT:
 		if (!json_is_object(v))
 			return "must be an object";
-		return (long long)json_object_size(v) > f->max ? (*own = mem_printf("has more than %lld members", f->max)) : NULL;
+		return (long long)json_object_size(v) > f->max
+			       ? (*own = mem_printf("has more than %lld members", f->max))
+			       : NULL;
 	case F_ARRAY:
 		if (!json_is_array(v))
 			return "must be an array";
-		return (long long)json_array_size(v) > f->max ? (*own = mem_printf("has more than %lld items", f->max)) : NULL;
+		return (long long)json_array_size(v) > f->max
+			       ? (*own = mem_printf("has more than %lld items", f->max))
+			       : NULL;
 	}
 	return NULL;
 }
@@ -133,7 +139,8 @@ bool fields_check(const struct field_table *t, const json_t *body, json_t *error
 		if (text)
 			fault(errors, f->name, text);
 	}
-	json_object_foreach((json_t *)body, name, v) {
+	json_object_foreach((json_t *)body, name, v)
+	{
 		const struct field *f = t->field;
 
 		while (f->name && strcmp(f->name, name) != 0)

@@ -14,7 +14,7 @@ struct field {
 
 struct field_table {
 	const char *name, *help;
-	const struct field *field;	/* ends with a NULL name */
+	const struct field *field; /* ends with a NULL name */
 };
 
 #define FIELDS(table, help) extern const struct field_table fields_##table;
@@ -25,8 +25,8 @@ struct field_table {
 #undef FIELD
 #undef FIELDS_END
 
-extern const struct field_table *const field_tables[];	/* all, NULL-ended */
+extern const struct field_table *const field_tables[]; /* all, NULL-ended */
 
 /* Appends {"pointer","text"} for each fault; true when there was none. */
 bool fields_check(const struct field_table *t, const json_t *body, json_t *errors);
-json_t *fields_schema(const struct field_table *t);	/* JSON Schema; yours */
+json_t *fields_schema(const struct field_table *t); /* JSON Schema; yours */

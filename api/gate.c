@@ -39,23 +39,24 @@ static enum oc_err may_answer(struct api_call *c, struct pg *pg, const char *cas
 	enum oc_err err;
 
 	if (c->deps->may_approve)
-		return c->deps->may_approve(c->deps->ctx, pg, c->tenant_id, case_id, decision_id, c->who.name, role, reason,
-					    reject, ret_decision, reterr);
+		return c->deps->may_approve(c->deps->ctx, pg, c->tenant_id, case_id, decision_id, c->who.name,
+					    role, reason, reject, ret_decision, reterr);
 	err = approval_find(pg, c->tenant_id, case_id, decision_id, &ask, reterr);
 	if (err != OC_OK)
 		return err;
 	if (!ask.pending)
 		return oc_fail(reterr, OC_ILLEGAL, "no decision of this case waits for an answer");
-	json_array_foreach(ask.who, i, v)
-		named = named || str_eq(json_string_value(v), role);
+	json_array_foreach(ask.who, i, v) named = named || str_eq(json_string_value(v), role);
 	if (json_array_size(ask.who) == 0)
 		named = c->who.role == ROLE_APPROVER || c->who.role == ROLE_ADMIN;
 	if (!named)
 		return oc_fail(reterr, OC_FORBIDDEN, "this decision is not for role '%s' to answer", role);
 	if (!reject && str_eq(ask.opened_by, c->who.name))
-		return oc_fail(reterr, OC_FORBIDDEN,
-			       "'%s' opened this case and cannot approve its plan; another person can: opscase token create "
-			       "NAME --role approver", c->who.name);
+		return oc_fail(
+			reterr, OC_FORBIDDEN,
+			"'%s' opened this case and cannot approve its plan; another person can: opscase token create "
+			"NAME --role approver",
+			c->who.name);
 	snprintf(ret_decision, 40, "%s", ask.decision_id);
 	return OC_OK;
 }
@@ -64,11 +65,15 @@ static enum oc_err may_answer(struct api_call *c, struct pg *pg, const char *cas
 static enum oc_err write_down(struct api_call *c, bool reject, char ret_decision[40], struct oc_fail *reterr)
 {
 	const char *reason = json_str(c->body, "reason");
-	struct approval_new row = { .tenant_id = c->tenant_id, .case_id = c->path_id, .principal = c->who.name,
-				    .role = token_role_name(c->who.role), .reason = reason, .reject = reject };
+	struct approval_new row = { .tenant_id = c->tenant_id,
+				    .case_id = c->path_id,
+				    .principal = c->who.name,
+				    .role = token_role_name(c->who.role),
+				    .reason = reason,
+				    .reject = reject };
 	struct pg *pg = NULL;
 	bool again = false;
-	enum oc_err err = pg_pool_take(c->deps->api_pool, 2000, &pg, reterr);
+	enum oc_err err = call_take_pg(c, API_POOL, &pg, reterr);
 
 	if (err != OC_OK)
 		return err;
@@ -76,7 +81,8 @@ static enum oc_err write_down(struct api_call *c, bool reject, char ret_decision
 	if (err == OC_OK)
 		err = pg_sync(pg, NULL, 0, reterr);
 	if (err == OC_OK)
-		err = may_answer(c, pg, c->path_id, json_str(c->body, "decision_id"), reason, reject, ret_decision, reterr);
+		err = may_answer(c, pg, c->path_id, json_str(c->body, "decision_id"), reason, reject,
+				 ret_decision, reterr);
 	if (err == OC_OK) {
 		row.decision_id = ret_decision;
 		err = approval_add(pg, &row, &again, reterr);
@@ -116,5 +122,11 @@ static void answer(struct api_call *c, bool reject)
 	gate_answer(&d, epoch);
 }
 
-void case_approve(struct api_call *c) { answer(c, false); }
-void case_reject(struct api_call *c) { answer(c, true); }
+void case_approve(struct api_call *c)
+{
+	answer(c, false);
+}
+void case_reject(struct api_call *c)
+{
+	answer(c, true);
+}

@@ -14,7 +14,8 @@ void ingest_metrics(struct api_call *c)
 		return;
 	}
 	body = http_body(c->req, &len);
-	if (c->deps->otlp_metrics(c->deps->ctx, c->tenant_id, c->tenant, type ? type : "", body, len, &answer, &fail) != OC_OK) {
+	if (c->deps->otlp_metrics(c->deps->ctx, c->tenant_id, c->tenant, type ? type : "", body, len, &answer,
+				  &fail) != OC_OK) {
 		json_decref(answer);
 		call_problem(c, &fail, NULL);
 		return;

@@ -19,7 +19,8 @@ void plan_generate(struct api_call *c)
 	int epoch = 0;
 
 	if (!drive_begin(&d, c, json_str(c->body, "case_id")) || !drive_through_analysis(&d) ||
-	    !drive_event(&d, EV_ASK_PLAN, args, &epoch) || !drive_while(&d, CASE_PLANNING, epoch, "cmd.plan.generate"))
+	    !drive_event(&d, EV_ASK_PLAN, args, &epoch) ||
+	    !drive_while(&d, CASE_PLANNING, epoch, "cmd.plan.generate"))
 		return;
 	drive_done(&d);
 }

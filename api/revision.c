@@ -2,8 +2,8 @@
 #include "base/mem.h"
 #include "contracts/plan.h"
 
-static const char *const asks[] = { "adapter", "action", "script", "params", "target", "timeout_s", "retry", "compensate",
-				    "steps", "rollback", "verify", "plan" };
+static const char *const asks[] = { "adapter", "action",     "script", "params",   "target", "timeout_s",
+				    "retry",   "compensate", "steps",  "rollback", "verify", "plan" };
 
 static json_t *given(const json_t *body, const char *key)
 {
@@ -21,8 +21,8 @@ bool revision_empty(const json_t *body)
 }
 
 /* "script" has one operation, "k8s" several: then the body says which. */
-static enum oc_err operation_of(const json_t *body, const struct operation_list *ops, const struct operation **ret,
-				struct oc_fail *reterr)
+static enum oc_err operation_of(const json_t *body, const struct operation_list *ops,
+				const struct operation **ret, struct oc_fail *reterr)
 {
 	const char *adapter = json_str(body, "adapter"), *action = json_str(body, "action");
 	const struct operation *found = NULL;
@@ -30,9 +30,11 @@ static enum oc_err operation_of(const json_t *body, const struct operation_list 
 	if (action) {
 		*ret = operation_find(ops, action);
 		if (!*ret)
-			return oc_fail_field(reterr, OC_INVALID, "/action", "no loaded adapter offers '%.60s'", action);
+			return oc_fail_field(reterr, OC_INVALID, "/action",
+					     "no loaded adapter offers '%.60s'", action);
 		if (adapter && !str_eq((*ret)->adapter, adapter))
-			return oc_fail_field(reterr, OC_INVALID, "/action", "'%s' is of adapter %s", action, (*ret)->adapter);
+			return oc_fail_field(reterr, OC_INVALID, "/action", "'%s' is of adapter %s", action,
+					     (*ret)->adapter);
 		return OC_OK;
 	}
 	if (!adapter)
@@ -44,18 +46,19 @@ static enum oc_err operation_of(const json_t *body, const struct operation_list 
 		if (!str_eq(ops->item[i].adapter, adapter))
 			continue;
 		if (found)
-			return oc_fail_field(reterr, OC_INVALID, "/action", "adapter '%.60s' has several operations: say which",
-					     adapter);
+			return oc_fail_field(reterr, OC_INVALID, "/action",
+					     "adapter '%.60s' has several operations: say which", adapter);
 		found = &ops->item[i];
 	}
 	if (!found)
-		return oc_fail_field(reterr, OC_INVALID, "/adapter", "adapter '%.60s' is not loaded", adapter);
+		return oc_fail_field(reterr, OC_INVALID, "/adapter", "adapter '%.60s' is not loaded",
+				     adapter);
 	*ret = found;
 	return OC_OK;
 }
 
-static enum oc_err one_step(const json_t *body, const struct operation_list *ops, json_t **ret, const struct operation **ret_op,
-			    struct oc_fail *reterr)
+static enum oc_err one_step(const json_t *body, const struct operation_list *ops, json_t **ret,
+			    const struct operation **ret_op, struct oc_fail *reterr)
 {
 	static const struct operation_list none = { 0 };
 	const struct operation *op = NULL;
@@ -69,7 +72,8 @@ static enum oc_err one_step(const json_t *body, const struct operation_list *ops
 	if (given(body, "script"))
 		json_object_set(params, "script", given(body, "script"));
 	step = json_pack("{s:s, s:O, s:I, s:I}", "action", op->name, "params", params, "timeout_s",
-			 (json_int_t)json_int_or(body, "timeout_s", op->timeout_default_s >= 10 ? op->timeout_default_s : 60),
+			 (json_int_t)json_int_or(body, "timeout_s",
+						 op->timeout_default_s >= 10 ? op->timeout_default_s : 60),
 			 "retry", (json_int_t)json_int_or(body, "retry", 0));
 	if (given(body, "target"))
 		json_object_set(step, "target", given(body, "target"));
@@ -87,8 +91,10 @@ static json_t *verify_for(const json_t *verify, size_t steps)
 	json_t *kept = json_array(), *check;
 	size_t i;
 
-	json_array_foreach(json_object_get(copy, "checks"), i, check) {
-		if (str_eq(json_str(check, "kind"), "probe") && json_int_or(check, "step", 0) >= (long long)steps)
+	json_array_foreach(json_object_get(copy, "checks"), i, check)
+	{
+		if (str_eq(json_str(check, "kind"), "probe") &&
+		    json_int_or(check, "step", 0) >= (long long)steps)
 			continue;
 		json_array_append(kept, check);
 	}
@@ -98,8 +104,8 @@ static json_t *verify_for(const json_t *verify, size_t steps)
 	return copy;
 }
 
-enum oc_err revision_plan(const json_t *current, const json_t *body, const struct operation_list *ops, json_t **ret,
-			  struct oc_fail *reterr)
+enum oc_err revision_plan(const json_t *current, const json_t *body, const struct operation_list *ops,
+			  json_t **ret, struct oc_fail *reterr)
 {
 	AUTO(json) json_t *plan = NULL;
 	AUTO(json) json_t *step = NULL;
@@ -115,7 +121,8 @@ enum oc_err revision_plan(const json_t *current, const json_t *body, const struc
 		json_put(plan, "title", "as given to /adapter/exec");
 	if (given(body, "steps")) {
 		json_object_set(plan, "steps", given(body, "steps"));
-	} else if (given(body, "adapter") || given(body, "action") || given(body, "script") || given(body, "params")) {
+	} else if (given(body, "adapter") || given(body, "action") || given(body, "script") ||
+		   given(body, "params")) {
 		err = one_step(body, ops, &step, &op, reterr);
 		if (err != OC_OK)
 			return err;
@@ -124,15 +131,16 @@ enum oc_err revision_plan(const json_t *current, const json_t *body, const struc
 	if (!json_equal(json_object_get(plan, "steps"), json_object_get(current, "steps"))) {
 		/* The old way back takes back steps that will never have been made. */
 		json_object_set_new(plan, "rollback", json_object());
-		json_object_set_new(plan, "verify", verify_for(json_object_get(plan, "verify"),
-							       json_array_size(json_object_get(plan, "steps"))));
+		json_object_set_new(plan, "verify",
+				    verify_for(json_object_get(plan, "verify"),
+					       json_array_size(json_object_get(plan, "steps"))));
 		json_object_del(plan, "risk_score");
 		/* A single step that nothing takes back: said as such, so that the approver reads it on the card. */
 		if (op && !given(body, "compensate") && !plan_can_undo(op, json_object_get(step, "params")) &&
 		    operation_find(ops, "noop"))
 			json_object_set_new(plan, "rollback",
-					    json_pack("{s:[{s:s, s:{}, s:i, s:i}]}", "steps", "action", "noop", "params",
-						      "timeout_s", 10, "retry", 0));
+					    json_pack("{s:[{s:s, s:{}, s:i, s:i}]}", "steps", "action",
+						      "noop", "params", "timeout_s", 10, "retry", 0));
 	}
 	if (given(body, "rollback"))
 		json_object_set(plan, "rollback", given(body, "rollback"));

@@ -4,22 +4,23 @@
 #include "base/mem.h"
 #include "base/uuid.h"
 
-#define REQUEST_OF(name) REQUEST_##name
-#define REQUEST_NONE NULL
-#define REQUEST_RAW NULL
-#define REQUEST_case_create &fields_case_create
+#define REQUEST_OF(name)        REQUEST_##name
+#define REQUEST_NONE            NULL
+#define REQUEST_RAW             NULL
+#define REQUEST_case_create     &fields_case_create
 #define REQUEST_case_transition &fields_case_transition
-#define REQUEST_case_answer &fields_case_answer
-#define REQUEST_plan_generate &fields_plan_generate
-#define REQUEST_gate_eval &fields_gate_eval
-#define REQUEST_adapter_exec &fields_adapter_exec
-#define REQUEST_verify_run &fields_verify_run
-#define REQUEST_tenant_create &fields_tenant_create
-#define REQUEST_token_create &fields_token_create
+#define REQUEST_case_answer     &fields_case_answer
+#define REQUEST_plan_generate   &fields_plan_generate
+#define REQUEST_gate_eval       &fields_gate_eval
+#define REQUEST_adapter_exec    &fields_adapter_exec
+#define REQUEST_verify_run      &fields_verify_run
+#define REQUEST_tenant_create   &fields_tenant_create
+#define REQUEST_token_create    &fields_token_create
 
 const struct route routes[] = {
-#define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help)                                  \
-	{ method, path, roles, tenant, key, max, handler, REQUEST_OF(request), #request[0] == 'R', answer, summary, help },
+#define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help)         \
+	{ method, path,    roles, tenant, key, max, handler, REQUEST_OF(request), #request[0] == 'R', \
+	  answer, summary, help },
 #include "api/routes.def"
 #undef ROUTE
 };
@@ -130,7 +131,8 @@ bool etag_matches(const char *header, int version)
 		if (n > 0 && n < sizeof(number)) {
 			snprintf(number, sizeof(number), "%.*s", (int)n, start);
 			/* curl users write If-Match: 3 */
-			if ((start[n] == '"' || (start == header && (start[n] == '\0' || strchr(" \t,", start[n])))) &&
+			if ((start[n] == '"' ||
+			     (start == header && (start[n] == '\0' || strchr(" \t,", start[n])))) &&
 			    str_to_long(number, 0, 2147483647, &seen) && seen == version)
 				return true;
 		}
@@ -176,8 +178,9 @@ bool trace_parse(const char *s, char ret_trace_id[33])
 {
 	static const char hex[] = "0123456789abcdef";
 
-	if (!s || strlen(s) < 55 || strspn(s, hex) < 2 || strncmp(s, "ff", 2) == 0 || s[2] != '-' || strspn(s + 3, hex) != 32 ||
-	    s[35] != '-' || strspn(s + 36, hex) != 16 || s[52] != '-' || strspn(s + 53, hex) < 2)
+	if (!s || strlen(s) < 55 || strspn(s, hex) < 2 || strncmp(s, "ff", 2) == 0 || s[2] != '-' ||
+	    strspn(s + 3, hex) != 32 || s[35] != '-' || strspn(s + 36, hex) != 16 || s[52] != '-' ||
+	    strspn(s + 53, hex) < 2)
 		return false;
 	if (strncmp(s, "00", 2) == 0 && strlen(s) != 55)
 		return false;
@@ -215,13 +218,15 @@ char *cursor_make(const char *kind, long long number, const char *id)
 	return out;
 }
 
-enum oc_err cursor_read(const char *cursor, const char *kind, long long *ret_number, char ret_id[64], struct oc_fail *reterr)
+enum oc_err cursor_read(const char *cursor, const char *kind, long long *ret_number, char ret_id[64],
+			struct oc_fail *reterr)
 {
 	unsigned char plain[160] = "";
 	size_t n = strlen(cursor);
 	char *number, *id;
 
-	if (n % 2 || n / 2 >= sizeof(plain) - 1 || !str_unhex(cursor, plain, n / 2) || strlen((char *)plain) != n / 2)
+	if (n % 2 || n / 2 >= sizeof(plain) - 1 || !str_unhex(cursor, plain, n / 2) ||
+	    strlen((char *)plain) != n / 2)
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "cursor", "this is no cursor of ours");
 	number = strchr((char *)plain, ':');
 	id = number ? strchr(number + 1, ':') : NULL;
@@ -229,7 +234,8 @@ enum oc_err cursor_read(const char *cursor, const char *kind, long long *ret_num
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "cursor", "this is no cursor of ours");
 	*number++ = '\0';
 	*id++ = '\0';
-	if (!str_eq((char *)plain, kind) || !str_to_long(number, 1, INT64_MAX, ret_number) || (*id && !uuid_ok(id)))
+	if (!str_eq((char *)plain, kind) || !str_to_long(number, 1, INT64_MAX, ret_number) ||
+	    (*id && !uuid_ok(id)))
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "cursor", "this cursor belongs to another list");
 	snprintf(ret_id, 64, "%s", id);
 	return OC_OK;

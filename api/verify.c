@@ -12,7 +12,8 @@ void verify_run(struct api_call *c)
 	if (d.now.state == CASE_EXECUTING && d.now.command == CASE_COMMAND_OUT &&
 	    !drive_while(&d, CASE_EXECUTING, d.now.epoch, "cmd.exec.run"))
 		return;
-	if (!drive_event(&d, EV_ASK_VERIFY, NULL, &epoch) || !drive_while(&d, CASE_VERIFYING, epoch, "cmd.verify.run"))
+	if (!drive_event(&d, EV_ASK_VERIFY, NULL, &epoch) ||
+	    !drive_while(&d, CASE_VERIFYING, epoch, "cmd.verify.run"))
 		return;
 	drive_done(&d);
 }

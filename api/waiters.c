@@ -97,7 +97,8 @@ unsigned waiters_count(struct waiters *hub)
 	return n;
 }
 
-enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter **ret, struct oc_fail *reterr)
+enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter **ret,
+			 struct oc_fail *reterr)
 {
 	struct waiter *w = mem_alloc(sizeof(*w));
 	pthread_condattr_t mono;
@@ -114,8 +115,10 @@ enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter
 		pthread_mutex_unlock(&hub->lock);
 		pthread_cond_destroy(&w->wake);
 		free(w);
-		return oc_fail(reterr, OC_BUSY, "%u requests wait for their cases already; ask with `Prefer: wait=0` and look later",
-			       hub->max);
+		return oc_fail(
+			reterr, OC_BUSY,
+			"%u requests wait for their cases already; ask with `Prefer: wait=0` and look later",
+			hub->max);
 	}
 	w->next = hub->bucket[b];
 	hub->bucket[b] = w;

@@ -11,8 +11,8 @@ struct waiters;
 struct waiter;
 
 struct waiters *waiters_new(unsigned max);
-void waiters_free(struct waiters *hub);		/* nobody may be waiting any more */
-void waiters_notify(struct waiters *hub, const char *case_id);	/* NULL hub is fine; cheap when nobody waits */
+void waiters_free(struct waiters *hub);                        /* nobody may be waiting any more */
+void waiters_notify(struct waiters *hub, const char *case_id); /* NULL hub is fine; cheap when nobody waits */
 /* From now on every wait ends at once: the service is stopping. */
 void waiters_close(struct waiters *hub);
 bool waiters_closed(const struct waiters *hub);
@@ -20,7 +20,8 @@ unsigned waiters_count(struct waiters *hub);
 
 /* Enter before reading the case: what happens between the read and the wait is then not missed.
  * OC_BUSY when too many wait. */
-MUST_CHECK enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter **ret,
+				    struct oc_fail *reterr);
 void waiter_leave(struct waiter *w);
 DEFINE_AUTO(waiter, struct waiter *, waiter_leave);
 /* True when poked, or closed; false when the time was over. At most a second, whatever timeout_ms says. */

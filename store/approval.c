@@ -37,7 +37,8 @@ enum oc_err approval_find(struct pg *pg, long long tenant_id, const char *case_i
 	snprintf(ret->opened_by, sizeof(ret->opened_by), "%s", pg_text_or(r, 0, 3, ""));
 	if (!pg_text(r, 0, 0)) {
 		if (decision_id)
-			return oc_fail_field(reterr, OC_NOT_FOUND, "/decision_id", "no decision '%s' of this case", decision_id);
+			return oc_fail_field(reterr, OC_NOT_FOUND, "/decision_id",
+					     "no decision '%s' of this case", decision_id);
 		return oc_fail(reterr, OC_ILLEGAL, "no decision of this case waits for an answer");
 	}
 	snprintf(ret->decision_id, sizeof(ret->decision_id), "%s", pg_text(r, 0, 0));
@@ -53,8 +54,9 @@ enum oc_err approval_add(struct pg *pg, const struct approval_new *a, bool *ret_
 	enum oc_err err;
 
 	snprintf(tenant, sizeof(tenant), "%lld", a->tenant_id);
-	err = pg_query(pg, sql_add, PG_ARGS(tenant, a->case_id, a->decision_id, a->principal, a->role, answer, a->reason), &r,
-		       reterr);
+	err = pg_query(pg, sql_add,
+		       PG_ARGS(tenant, a->case_id, a->decision_id, a->principal, a->role, answer, a->reason),
+		       &r, reterr);
 	if (err != OC_OK)
 		return err;
 	*ret_again = pg_rows(r) == 0;
@@ -66,6 +68,7 @@ enum oc_err approval_add(struct pg *pg, const struct approval_new *a, bool *ret_
 	if (pg_rows(said) == 0)
 		return oc_fail(reterr, OC_ILLEGAL, "the decision does not wait for an answer any more");
 	if (!str_eq(pg_text(said, 0, 0), answer))
-		return oc_fail(reterr, OC_CONFLICT, "%s answered '%s' already", a->principal, pg_text(said, 0, 0));
+		return oc_fail(reterr, OC_CONFLICT, "%s answered '%s' already", a->principal,
+			       pg_text(said, 0, 0));
 	return OC_OK;
 }

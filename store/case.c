@@ -8,16 +8,17 @@
 /* The same document that transition() answers with and keeps, and what the case was opened with. */
 #define CASE_JSON "opscase_case_json(c)"
 #define CASE_BODY_JSON                                                                                                 \
-	"jsonb_build_object('summary', b.summary, 'labels', b.labels, 'evidence', b.evidence, 'template', b.template,"  \
+	"jsonb_build_object('summary', b.summary, 'labels', b.labels, 'evidence', b.evidence, 'template', b.template," \
 	" 'params', b.params)"
-#define CASE_FROM                                                                                                      \
-	" FROM ops_case c LEFT JOIN case_body b ON b.tenant_id = c.tenant_id AND b.case_id = c.id"                     \
+#define CASE_FROM                                                                                  \
+	" FROM ops_case c LEFT JOIN case_body b ON b.tenant_id = c.tenant_id AND b.case_id = c.id" \
 	" WHERE c.tenant_id = $1::bigint AND c.id = $2::uuid"
 
 const char SQL_CASE_JSON[] = "SELECT (" CASE_JSON " || " CASE_BODY_JSON ")::text" CASE_FROM;
 
 static const char sql_read[] =
-	"SELECT (" CASE_JSON " || " CASE_BODY_JSON ")::text, c.status, c.park_reason, c.drive, c.version, c.epoch,"
+	"SELECT (" CASE_JSON " || " CASE_BODY_JSON
+	")::text, c.status, c.park_reason, c.drive, c.version, c.epoch,"
 	" (SELECT CASE WHEN o.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o"
 	"   WHERE o.id = c.cmd_id AND o.tenant_id = c.tenant_id AND o.done_at IS NULL),"
 	" c.plan_id, (SELECT d.id FROM gate_decision d WHERE d.tenant_id = c.tenant_id AND d.case_id = c.id"
@@ -28,47 +29,48 @@ static const char sql_plans[] =
 	"SELECT coalesce(json_agg(x.j), '[]')::text FROM (SELECT json_build_object('id', p.id, 'revision', p.revision,"
 	" 'kind', p.kind, 'source', p.source, 'template', p.template, 'hash', p.hash, 'fingerprint', p.fingerprint,"
 	" 'complete', p.complete, 'findings', p.findings, 'plan', p.plan, 'epoch', p.epoch, 'exec_budget_s', p.exec_budget_s,"
-	" 'verify_budget_s', p.verify_budget_s, 'rollback_of', p.rollback_of, 'created_by', p.created_by, 'created_at', "
-	TS("p.created_at") ") AS j FROM plan_proposed p WHERE p.tenant_id = $1::bigint AND p.case_id = $2::uuid"
-	" ORDER BY p.revision DESC LIMIT 20) x";
+	" 'verify_budget_s', p.verify_budget_s, 'rollback_of', p.rollback_of, 'created_by', p.created_by, 'created_at', " TS(
+		"p.created_at") ") AS j FROM plan_proposed p WHERE p.tenant_id = $1::bigint AND p.case_id = $2::uuid"
+				" ORDER BY p.revision DESC LIMIT 20) x";
 
 static const char sql_decisions[] =
 	"SELECT coalesce(json_agg(x.j), '[]')::text FROM (SELECT json_build_object('id', d.id, 'plan_id', d.plan_id,"
 	" 'epoch', d.epoch, 'answer', d.answer, 'status', d.status, 'plan_hash', d.plan_hash, 'args_hash', d.args_hash,"
 	" 'world_hash', d.world_hash, 'policy_hash', d.policy_hash, 'rules', d.rules, 'facts', d.facts, 'card', d.card,"
 	" 'quorum', d.quorum, 'who', d.who, 'reason', d.reason, 'void_reason', d.void_reason, 'used_by_run', d.used_by_run,"
-	" 'expires_at', " TS("d.expires_at") ", 'decided_at', " TS("d.decided_at") ", 'created_at', " TS("d.created_at")
-	", 'approvals', (SELECT coalesce(json_agg(json_build_object('principal', a.principal, 'role', a.role,"
-	"  'answer', a.answer, 'reason', a.reason, 'created_at', " TS("a.created_at") ") ORDER BY a.id), '[]')"
-	"  FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id)) AS j"
-	" FROM gate_decision d WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid ORDER BY d.created_at DESC LIMIT 20) x";
+	" 'expires_at', " TS("d.expires_at") ", 'decided_at', " TS("d.decided_at") ", 'created_at', " TS(
+		"d.created_at") ", 'approvals', (SELECT coalesce(json_agg(json_build_object('principal', a.principal, 'role', a.role,"
+				"  'answer', a.answer, 'reason', a.reason, 'created_at', " TS(
+					"a.created_at") ") ORDER BY a.id), '[]')"
+							"  FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id)) AS j"
+							" FROM gate_decision d WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid ORDER BY d.created_at DESC LIMIT 20) x";
 
 static const char sql_runs[] =
 	"SELECT coalesce(json_agg(x.j), '[]')::text FROM (SELECT json_build_object('id', r.id, 'plan_id', r.plan_id,"
 	" 'decision_id', r.decision_id, 'epoch', r.epoch, 'status', r.status, 'steps_total', r.steps_total,"
-	" 'applied', r.applied, 'dispatched', r.dispatched, 'reason', r.reason, 'created_at', " TS("r.created_at")
-	", 'finished_at', " TS("r.finished_at")
-	", 'steps', (SELECT coalesce(json_agg(json_build_object('seq', s.seq, 'attempt', s.attempt, 'action', s.action,"
-	"  'target', s.target, 'params', s.params, 'status', s.status, 'before', s.before, 'result', s.result,"
-	"  'log_ref', s.log_ref, 'started_at', " TS("s.started_at") ", 'finished_at', " TS("s.finished_at")
-	") ORDER BY s.seq, s.attempt), '[]') FROM exec_step s WHERE s.tenant_id = r.tenant_id AND s.run_id = r.id)) AS j"
-	" FROM exec_run r WHERE r.tenant_id = $1::bigint AND r.case_id = $2::uuid ORDER BY r.created_at DESC LIMIT 20) x";
+	" 'applied', r.applied, 'dispatched', r.dispatched, 'reason', r.reason, 'created_at', " TS("r.created_at") ", 'finished_at', " TS(
+		"r.finished_at") ", 'steps', (SELECT coalesce(json_agg(json_build_object('seq', s.seq, 'attempt', s.attempt, 'action', s.action,"
+				 "  'target', s.target, 'params', s.params, 'status', s.status, 'before', s.before, 'result', s.result,"
+				 "  'log_ref', s.log_ref, 'started_at', " TS("s.started_at") ", 'finished_at', " TS(
+					 "s.finished_at") ") ORDER BY s.seq, s.attempt), '[]') FROM exec_step s WHERE s.tenant_id = r.tenant_id AND s.run_id = r.id)) AS j"
+							  " FROM exec_run r WHERE r.tenant_id = $1::bigint AND r.case_id = $2::uuid ORDER BY r.created_at DESC LIMIT 20) x";
 
 static const char sql_verdicts[] =
 	"SELECT coalesce(json_agg(x.j), '[]')::text FROM (SELECT json_build_object('id', v.id, 'plan_id', v.plan_id,"
-	" 'run_id', v.run_id, 'epoch', v.epoch, 'verdict', v.verdict, 'checks', v.checks, 'reason', v.reason, 'created_at', "
-	TS("v.created_at") ") AS j FROM verdict v WHERE v.tenant_id = $1::bigint AND v.case_id = $2::uuid"
-	" ORDER BY v.created_at DESC LIMIT 20) x";
+	" 'run_id', v.run_id, 'epoch', v.epoch, 'verdict', v.verdict, 'checks', v.checks, 'reason', v.reason, 'created_at', " TS(
+		"v.created_at") ") AS j FROM verdict v WHERE v.tenant_id = $1::bigint AND v.case_id = $2::uuid"
+				" ORDER BY v.created_at DESC LIMIT 20) x";
 
 static const char sql_findings[] =
 	"SELECT coalesce(json_agg(x.j), '[]')::text FROM (SELECT json_build_object('id', f.id, 'epoch', f.epoch,"
-	" 'summary', f.summary, 'body', f.body, 'confidence', f.confidence, 'created_at', " TS("f.created_at")
-	") AS j FROM finding f WHERE f.tenant_id = $1::bigint AND f.case_id = $2::uuid ORDER BY f.created_at DESC LIMIT 20) x";
+	" 'summary', f.summary, 'body', f.body, 'confidence', f.confidence, 'created_at', " TS(
+		"f.created_at") ") AS j FROM finding f WHERE f.tenant_id = $1::bigint AND f.case_id = $2::uuid ORDER BY f.created_at DESC LIMIT 20) x";
 
-#define TIMELINE_JSON                                                                                                  \
-	"json_build_object('seq', t.seq, 'event', t.event, 'actor', t.actor, 'reason', t.reason,"                      \
-	" 'correlation_id', t.correlation_id, 'refused', t.refusal_key IS NOT NULL, 'repeats', t.repeats,"             \
-	" 'meta', t.meta, 'hash', encode(t.hash, 'hex'), 'created_at', " TS("t.created_at") ")"
+#define TIMELINE_JSON                                                                                      \
+	"json_build_object('seq', t.seq, 'event', t.event, 'actor', t.actor, 'reason', t.reason,"          \
+	" 'correlation_id', t.correlation_id, 'refused', t.refusal_key IS NOT NULL, 'repeats', t.repeats," \
+	" 'from', t.canonical::json->>'from', 'to', t.canonical::json->>'to', 'meta', t.meta,"             \
+	" 'hash', encode(t.hash, 'hex'), 'canonical', t.canonical, 'created_at', " TS("t.created_at") ")"
 
 /* The latest hundred, oldest first; pages are at /case/{id}/timeline. */
 static const char sql_latest[] =
@@ -76,7 +78,8 @@ static const char sql_latest[] =
 	" FROM case_timeline t WHERE t.tenant_id = $1::bigint AND t.case_id = $2::uuid ORDER BY t.seq DESC LIMIT 100) x";
 
 static const char sql_timeline[] =
-	"SELECT t.seq, " TIMELINE_JSON "::text FROM case_timeline t WHERE t.tenant_id = $1::bigint AND t.case_id = $2::uuid"
+	"SELECT t.seq, " TIMELINE_JSON
+	"::text FROM case_timeline t WHERE t.tenant_id = $1::bigint AND t.case_id = $2::uuid"
 	" AND t.seq > $3::int ORDER BY t.seq LIMIT $4::int";
 
 static const char sql_exists[] = "SELECT 1 FROM ops_case WHERE tenant_id = $1::bigint AND id = $2::uuid";
@@ -95,20 +98,19 @@ static const char sql_list[] =
 static const char sql_plan[] =
 	"SELECT plan_text FROM plan_proposed WHERE tenant_id = $1::bigint AND case_id = $2::uuid AND id = $3::uuid";
 
-static const char sql_tenant[] =
-	"SELECT c.tenant_id, c.tenant FROM ops_case c WHERE c.id = $1::uuid";
+static const char sql_tenant[] = "SELECT c.tenant_id, c.tenant FROM ops_case c WHERE c.id = $1::uuid";
 
 static const struct include_row {
 	unsigned bit;
 	const char *name;
 	const char *sql;
 } includes[] = {
-	{ INCLUDE_PLANS,     "plans",     sql_plans },
+	{ INCLUDE_PLANS,     "plans",     sql_plans     },
 	{ INCLUDE_DECISIONS, "decisions", sql_decisions },
-	{ INCLUDE_RUNS,      "runs",      sql_runs },
-	{ INCLUDE_VERDICTS,  "verdicts",  sql_verdicts },
-	{ INCLUDE_FINDINGS,  "findings",  sql_findings },
-	{ INCLUDE_TIMELINE,  "timeline",  sql_latest },
+	{ INCLUDE_RUNS,      "runs",      sql_runs      },
+	{ INCLUDE_VERDICTS,  "verdicts",  sql_verdicts  },
+	{ INCLUDE_FINDINGS,  "findings",  sql_findings  },
+	{ INCLUDE_TIMELINE,  "timeline",  sql_latest    },
 };
 const char *const case_include_names = "plans, decisions, runs, verdicts, findings, timeline";
 
@@ -127,7 +129,8 @@ static void results_done(struct results *rs)
 #define AUTO_RESULTS __attribute__((cleanup(results_done))) struct results
 
 /* Sends COMMIT, reads everything; a failure leaves no transaction behind. */
-static enum oc_err finish(struct pg *pg, enum oc_err err, struct results *rs, unsigned sent, struct oc_fail *reterr)
+static enum oc_err finish(struct pg *pg, enum oc_err err, struct results *rs, unsigned sent,
+			  struct oc_fail *reterr)
 {
 	if (err == OC_OK)
 		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
@@ -167,8 +170,8 @@ static void fill(struct case_read *out, const struct pg_result *r)
 	snprintf(out->opened_by, sizeof(out->opened_by), "%s", pg_text_or(r, 0, 9, ""));
 }
 
-enum oc_err case_read(struct pg *pg, long long tenant_id, const char *case_id, unsigned include, struct case_read *ret,
-		      struct oc_fail *reterr)
+enum oc_err case_read(struct pg *pg, long long tenant_id, const char *case_id, unsigned include,
+		      struct case_read *ret, struct oc_fail *reterr)
 {
 	AUTO_RESULTS rs = { 0 };
 	__attribute__((cleanup(case_read_done))) struct case_read out = { 0 };
@@ -209,8 +212,8 @@ enum oc_err case_read(struct pg *pg, long long tenant_id, const char *case_id, u
 	return OC_OK;
 }
 
-enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filter *f, json_t **ret, int64_t *ret_next_us,
-		      char *ret_next_id, struct oc_fail *reterr)
+enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filter *f, json_t **ret,
+		      int64_t *ret_next_us, char *ret_next_id, struct oc_fail *reterr)
 {
 	AUTO_RESULTS rs = { 0 };
 	AUTO(json) json_t *list = json_array();
@@ -224,15 +227,16 @@ enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filt
 	snprintf(since, sizeof(since), "%lld", (long long)f->since_us);
 	snprintf(until, sizeof(until), "%lld", (long long)f->until_us);
 	snprintf(after, sizeof(after), "%lld", (long long)f->after_us);
-	snprintf(limit, sizeof(limit), "%d", f->limit + 1);	/* one more says whether there is a next page */
+	snprintf(limit, sizeof(limit), "%d", f->limit + 1); /* one more says whether there is a next page */
 	for (const char *const *s = f->status; s && *s; s++)
 		pg_array_add(&states, *s);
 
 	err = tenant_tx_send_begin(pg, tenant_id, true, reterr);
 	if (err == OC_OK)
 		err = pg_send(pg, sql_list,
-			      PG_ARGS(tenant, f->status ? pg_array_end(&states) : NULL, f->severity, f->park_reason, f->text,
-				      f->since_us ? since : NULL, f->until_us ? until : NULL, f->after_us ? after : NULL,
+			      PG_ARGS(tenant, f->status ? pg_array_end(&states) : NULL, f->severity,
+				      f->park_reason, f->text, f->since_us ? since : NULL,
+				      f->until_us ? until : NULL, f->after_us ? after : NULL,
 				      f->after_us ? f->after_id : NULL, limit),
 			      reterr);
 	err = finish(pg, err, &rs, TENANT_TX_SENT + 1, reterr);
@@ -258,8 +262,8 @@ enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filt
 	return OC_OK;
 }
 
-enum oc_err case_timeline(struct pg *pg, long long tenant_id, const char *case_id, int after_seq, int limit, json_t **ret,
-			  int *ret_next, struct oc_fail *reterr)
+enum oc_err case_timeline(struct pg *pg, long long tenant_id, const char *case_id, int after_seq, int limit,
+			  json_t **ret, int *ret_next, struct oc_fail *reterr)
 {
 	AUTO_RESULTS rs = { 0 };
 	AUTO(json) json_t *list = json_array();
@@ -297,8 +301,8 @@ enum oc_err case_timeline(struct pg *pg, long long tenant_id, const char *case_i
 	return OC_OK;
 }
 
-enum oc_err case_plan(struct pg *pg, long long tenant_id, const char *case_id, const char *plan_id, json_t **ret,
-		      struct oc_fail *reterr)
+enum oc_err case_plan(struct pg *pg, long long tenant_id, const char *case_id, const char *plan_id,
+		      json_t **ret, struct oc_fail *reterr)
 {
 	AUTO_RESULTS rs = { 0 };
 	char tenant[24];
@@ -315,7 +319,8 @@ enum oc_err case_plan(struct pg *pg, long long tenant_id, const char *case_id, c
 	return json_read_own(pg_text(rs.r[TENANT_TX_SENT], 0, 0), ret, reterr);
 }
 
-enum oc_err case_tenant(struct pg *pg, const char *case_id, long long *ret_id, char *ret_tenant, struct oc_fail *reterr)
+enum oc_err case_tenant(struct pg *pg, const char *case_id, long long *ret_id, char *ret_tenant,
+			struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	enum oc_err err = pg_query(pg, sql_tenant, PG_ARGS(case_id), &r, reterr);

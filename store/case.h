@@ -13,47 +13,55 @@
 extern const char SQL_CASE_JSON[];
 
 enum case_include {
-	INCLUDE_PLANS = 1, INCLUDE_DECISIONS = 2, INCLUDE_RUNS = 4, INCLUDE_VERDICTS = 8, INCLUDE_FINDINGS = 16,
+	INCLUDE_PLANS = 1,
+	INCLUDE_DECISIONS = 2,
+	INCLUDE_RUNS = 4,
+	INCLUDE_VERDICTS = 8,
+	INCLUDE_FINDINGS = 16,
 	INCLUDE_TIMELINE = 32,
 };
 /* 0 for an unknown name. */
 unsigned case_include_parse(const char *name);
-extern const char *const case_include_names;	/* "plans, decisions, ..." */
+extern const char *const case_include_names; /* "plans, decisions, ..." */
 
 enum case_command { CASE_COMMAND_NONE, CASE_COMMAND_HELD, CASE_COMMAND_OUT };
 
 struct case_read {
-	json_t *json;		/* with a key for each include */
+	json_t *json; /* with a key for each include */
 	enum case_state state;
 	enum case_reason reason;
 	enum case_drive drive;
-	enum case_command command;	/* held: made, waits for a person; out: some role has it or will */
+	enum case_command command; /* held: made, waits for a person; out: some role has it or will */
 	int version, epoch;
-	char plan_id[40], pending_decision[40];	/* "" if none; pending: of this epoch, waits for people */
+	char plan_id[40], pending_decision[40]; /* "" if none; pending: of this epoch, waits for people */
 	char opened_by[128];
 };
 void case_read_done(struct case_read *r);
-static inline void oc_auto_case_read(struct case_read *r) { case_read_done(r); }
+static inline void oc_auto_case_read(struct case_read *r)
+{
+	case_read_done(r);
+}
 
 /* OC_NOT_FOUND also for another tenant's case. */
 MUST_CHECK enum oc_err case_read(struct pg *pg, long long tenant_id, const char *case_id, unsigned include,
 				 struct case_read *ret, struct oc_fail *reterr);
 
 struct case_filter {
-	const char *const *status;	/* names, NULL-ended; or NULL */
-	const char *severity, *park_reason, *text;	/* or NULL */
-	int64_t since_us, until_us;	/* by creation; 0: open */
-	int limit;			/* 1..200 */
-	int64_t after_us;		/* keyset: cases older than this one; 0: from the start */
+	const char *const *status;                 /* names, NULL-ended; or NULL */
+	const char *severity, *park_reason, *text; /* or NULL */
+	int64_t since_us, until_us;                /* by creation; 0: open */
+	int limit;                                 /* 1..200 */
+	int64_t after_us;                          /* keyset: cases older than this one; 0: from the start */
 	const char *after_id;
 };
 /* Newest first. ret_next_us/ret_next_id (40 bytes) are the key of the next page, 0 when this is the last. */
-MUST_CHECK enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filter *f, json_t **ret,
-				 int64_t *ret_next_us, char *ret_next_id, struct oc_fail *reterr);
+MUST_CHECK enum oc_err case_list(struct pg *pg, long long tenant_id, const struct case_filter *f,
+				 json_t **ret, int64_t *ret_next_us, char *ret_next_id,
+				 struct oc_fail *reterr);
 
 /* Rows with a higher seq, oldest first. ret_next: the seq to go on after, 0 when this is the last page. */
-MUST_CHECK enum oc_err case_timeline(struct pg *pg, long long tenant_id, const char *case_id, int after_seq, int limit,
-				     json_t **ret, int *ret_next, struct oc_fail *reterr);
+MUST_CHECK enum oc_err case_timeline(struct pg *pg, long long tenant_id, const char *case_id, int after_seq,
+				     int limit, json_t **ret, int *ret_next, struct oc_fail *reterr);
 
 /* The plan's document (as proposed); OC_NOT_FOUND. */
 MUST_CHECK enum oc_err case_plan(struct pg *pg, long long tenant_id, const char *case_id, const char *plan_id,

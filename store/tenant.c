@@ -16,11 +16,12 @@ static bool code_ok(const char *s)
 {
 	size_t n = s ? strlen(s) : 0;
 
-	return n >= 1 && n <= 63 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n && *s != '_' && *s != '-';
+	return n >= 1 && n <= 63 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n && *s != '_' &&
+	       *s != '-';
 }
 
-enum oc_err tenant_create(struct pg *pg, const char *code, const char *name, const json_t *labels, struct tenant *ret,
-			  struct oc_fail *reterr)
+enum oc_err tenant_create(struct pg *pg, const char *code, const char *name, const json_t *labels,
+			  struct tenant *ret, struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	AUTO(str) char *text = labels ? json_text(labels) : mem_strdup("{}");
@@ -28,7 +29,8 @@ enum oc_err tenant_create(struct pg *pg, const char *code, const char *name, con
 
 	/* The code is a token of every bus subject and a word in every URL: no dots, blanks or wildcards. */
 	if (!code_ok(code))
-		return oc_fail_field(reterr, OC_INVALID, "/code", "a code has 1 to 63 of a-z 0-9 _ -, and begins with a letter or digit");
+		return oc_fail_field(reterr, OC_INVALID, "/code",
+				     "a code has 1 to 63 of a-z 0-9 _ -, and begins with a letter or digit");
 	err = pg_query(pg, sql_create, PG_ARGS(code, str_empty(name) ? code : name, text), &r, reterr);
 	if (err != OC_OK)
 		return err;
@@ -50,7 +52,8 @@ enum oc_err tenant_find(struct pg *pg, const char *code, struct tenant *ret, str
 	if (err != OC_OK)
 		return err;
 	if (pg_rows(r) == 0)
-		return oc_fail_field(reterr, OC_NOT_FOUND, "/tenant", "no tenant '%s'; opscase tenant create %s", code, code);
+		return oc_fail_field(reterr, OC_NOT_FOUND, "/tenant",
+				     "no tenant '%s'; opscase tenant create %s", code, code);
 	ret->id = pg_int(r, 0, 0);
 	snprintf(ret->code, sizeof(ret->code), "%s", pg_text_or(r, 0, 1, ""));
 	return OC_OK;

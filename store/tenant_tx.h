@@ -6,4 +6,5 @@
 
 #define TENANT_TX_SENT 2
 
-MUST_CHECK enum oc_err tenant_tx_send_begin(struct pg *pg, long long tenant_id, bool read_only, struct oc_fail *reterr);
+MUST_CHECK enum oc_err tenant_tx_send_begin(struct pg *pg, long long tenant_id, bool read_only,
+					    struct oc_fail *reterr);

@@ -17,10 +17,10 @@ static const char sql_revoke[] =
 	" AND ($2::bigint = 0 OR tenant_id = $2::bigint) RETURNING id";
 static const char sql_list[] =
 	"SELECT coalesce(json_agg(json_build_object('id', a.id, 'tenant', t.code, 'name', a.name, 'role', a.role,"
-	" 'created_at', " TS("a.created_at") ", 'expires_at', " TS("a.expires_at") ", 'revoked_at', " TS("a.revoked_at")
-	", 'last_used_at', " TS("a.last_used_at") ") ORDER BY a.created_at, a.id), '[]')::text"
-	" FROM api_token a LEFT JOIN dim_tenant t USING (tenant_id)"
-	" WHERE $1::bigint = 0 OR a.tenant_id = $1::bigint";
+	" 'created_at', " TS("a.created_at") ", 'expires_at', " TS("a.expires_at") ", 'revoked_at', " TS(
+		"a.revoked_at") ", 'last_used_at', " TS("a.last_used_at") ") ORDER BY a.created_at, a.id), '[]')::text"
+									  " FROM api_token a LEFT JOIN dim_tenant t USING (tenant_id)"
+									  " WHERE $1::bigint = 0 OR a.tenant_id = $1::bigint";
 static const char sql_find[] =
 	"SELECT id, tenant_id, tenant, name, role, (extract(epoch FROM expires_at) * 1000000)::bigint,"
 	" revoked_at IS NULL AND tenant_disabled_at IS NULL AND (expires_at IS NULL OR expires_at > now()),"
@@ -69,8 +69,8 @@ static bool name_ok(const char *s)
 	return true;
 }
 
-enum oc_err token_create(struct pg *pg, const struct token_new *t, char ret_token[TOKEN_TEXT], char ret_id[UUID_TEXT],
-			 struct oc_fail *reterr)
+enum oc_err token_create(struct pg *pg, const struct token_new *t, char ret_token[TOKEN_TEXT],
+			 char ret_id[UUID_TEXT], struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	unsigned char secret[32], hash[HASH_LEN];
@@ -78,9 +78,11 @@ enum oc_err token_create(struct pg *pg, const struct token_new *t, char ret_toke
 	enum oc_err err;
 
 	if (!name_ok(t->name))
-		return oc_fail_field(reterr, OC_INVALID, "/name", "a name has 1 to 100 of a-z A-Z 0-9 . _ @ + -");
+		return oc_fail_field(reterr, OC_INVALID, "/name",
+				     "a name has 1 to 100 of a-z A-Z 0-9 . _ @ + -");
 	if (t->role >= ROLE_COUNT)
-		return oc_fail_field(reterr, OC_INVALID, "/role", "a role is viewer, operator, approver, admin or service");
+		return oc_fail_field(reterr, OC_INVALID, "/role",
+				     "a role is viewer, operator, approver, admin or service");
 	/* A viewer or approver of everything would have no tenant whose rows it could see. */
 	if (!t->tenant_id && t->role != ROLE_ADMIN && t->role != ROLE_SERVICE)
 		return oc_fail_field(reterr, OC_INVALID, "/role",
@@ -97,11 +99,14 @@ enum oc_err token_create(struct pg *pg, const struct token_new *t, char ret_toke
 	snprintf(tenant, sizeof(tenant), "%lld", t->tenant_id);
 	snprintf(expires, sizeof(expires), "%lld", t->expires_s);
 	err = pg_query(pg, sql_create,
-		       PG_ARGS(id, t->tenant_id ? tenant : NULL, t->name, token_role_name(t->role), hex, expires), &r, reterr);
+		       PG_ARGS(id, t->tenant_id ? tenant : NULL, t->name, token_role_name(t->role), hex,
+			       expires),
+		       &r, reterr);
 	if (err != OC_OK)
 		return err;
 	if (pg_rows(r) == 0)
-		return oc_fail_field(reterr, OC_CONFLICT, "/name", "there is a token '%s' already; revoke it first", t->name);
+		return oc_fail_field(reterr, OC_CONFLICT, "/name",
+				     "there is a token '%s' already; revoke it first", t->name);
 	memcpy(ret_token, token, sizeof(token));
 	memcpy(ret_id, id, sizeof(id));
 	explicit_bzero(token, sizeof(token));
@@ -132,7 +137,8 @@ enum oc_err token_list(struct pg *pg, long long tenant_id, json_t **ret, struct 
 	return err == OC_OK ? json_read_own(pg_text(r, 0, 0), ret, reterr) : err;
 }
 
-enum oc_err token_find(struct pg *pg, const unsigned char hash[HASH_LEN], struct token *ret, struct oc_fail *reterr)
+enum oc_err token_find(struct pg *pg, const unsigned char hash[HASH_LEN], struct token *ret,
+		       struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	char hex[HASH_HEX];
@@ -145,7 +151,8 @@ enum oc_err token_find(struct pg *pg, const unsigned char hash[HASH_LEN], struct
 	/* One sentence for all: whether a token ever existed is nobody's business. */
 	if (pg_rows(r) == 0 || !pg_bool(r, 0, 6))
 		return oc_fail(reterr, OC_UNAUTHENTICATED, "the bearer token is unknown, revoked or expired");
-	*ret = (struct token){ .tenant_id = pg_int(r, 0, 1), .role = token_role_parse(pg_text(r, 0, 4)),
+	*ret = (struct token){ .tenant_id = pg_int(r, 0, 1),
+			       .role = token_role_parse(pg_text(r, 0, 4)),
 			       .expires_us = pg_int(r, 0, 5) };
 	snprintf(ret->id, sizeof(ret->id), "%s", pg_text_or(r, 0, 0, ""));
 	snprintf(ret->tenant, sizeof(ret->tenant), "%s", pg_text_or(r, 0, 2, ""));

@@ -19,7 +19,10 @@ struct reading {
 	struct http_answer *answer;
 };
 
-static void init_once(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static void init_once(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
 struct http_client *http_client_new(const struct http_client_config *config)
 {
@@ -109,7 +112,8 @@ static size_t on_header(char *data, size_t one, size_t n, void *arg)
 	       header_is(data, len, "Idempotency-Replayed", a->replayed, sizeof(a->replayed)) ||
 	       header_is(data, len, "traceparent", a->trace, sizeof(a->trace)) ||
 	       header_is(data, len, "Content-Type", a->content_type, sizeof(a->content_type)));
-	if (header_is(data, len, "Retry-After", number, sizeof(number)) && str_to_long(number, 0, 86400, &value))
+	if (header_is(data, len, "Retry-After", number, sizeof(number)) &&
+	    str_to_long(number, 0, 86400, &value))
 		a->retry_after_s = (unsigned)value;
 	return len;
 }
@@ -118,7 +122,10 @@ struct call {
 	struct curl_slist *headers;
 };
 
-static void call_done(struct call *call) { curl_slist_free_all(call->headers); }
+static void call_done(struct call *call)
+{
+	curl_slist_free_all(call->headers);
+}
 
 static void header_add(struct call *call, const char *line)
 {
@@ -136,10 +143,12 @@ static enum oc_err explain(const struct http_client *c, CURLcode rc, const char 
 
 	curl_easy_getinfo(c->curl, CURLINFO_REQUEST_SIZE, &sent);
 	if (r->over)
-		return oc_fail(reterr, OC_TOO_LARGE, "the answer of %s is larger than %zu bytes", url, c->answer_max);
+		return oc_fail(reterr, OC_TOO_LARGE, "the answer of %s is larger than %zu bytes", url,
+			       c->answer_max);
 	switch (rc) {
 	case CURLE_COULDNT_CONNECT:
-		return oc_fail(reterr, OC_UNAVAILABLE, "nobody answers at %s; is opscased running? (opscase up)", url);
+		return oc_fail(reterr, OC_UNAVAILABLE,
+			       "nobody answers at %s; is opscased running? (opscase up)", url);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return oc_fail(reterr, OC_UNAVAILABLE, "the host of %s is not known", url);
 	case CURLE_URL_MALFORMAT:
@@ -147,16 +156,18 @@ static enum oc_err explain(const struct http_client *c, CURLcode rc, const char 
 		return oc_fail(reterr, OC_BAD_REQUEST, "'%s' is no http or https address", url);
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
-		return oc_fail(reterr, OC_UNAVAILABLE, "the certificate of %s is not trusted: %s", url, detail);
+		return oc_fail(reterr, OC_UNAVAILABLE, "the certificate of %s is not trusted: %s", url,
+			       detail);
 	default:
 		/* Once a request may have arrived nobody knows what became of a write. */
-		return oc_fail(reterr, reads || sent == 0 ? OC_UNAVAILABLE : OC_UNKNOWN, "%s %s: %s", method, url,
-			       *detail ? detail : curl_easy_strerror(rc));
+		return oc_fail(reterr, reads || sent == 0 ? OC_UNAVAILABLE : OC_UNKNOWN, "%s %s: %s", method,
+			       url, *detail ? detail : curl_easy_strerror(rc));
 	}
 }
 
-enum oc_err http_client_call(struct http_client *c, const char *method, const char *path, const char *const *headers,
-			     const char *body, struct http_answer *ret, struct oc_fail *reterr)
+enum oc_err http_client_call(struct http_client *c, const char *method, const char *path,
+			     const char *const *headers, const char *body, struct http_answer *ret,
+			     struct oc_fail *reterr)
 {
 	AUTO(str) char *url = mem_printf("%s%s", c->base_url, path);
 	__attribute__((cleanup(call_done))) struct call call = { 0 };

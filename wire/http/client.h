@@ -7,13 +7,13 @@
 #include "base/err.h"
 
 struct http_client_config {
-	const char *base_url;	/* "http://127.0.0.1:8080"; "" when calls give whole URLs */
-	const char *bearer;	/* or NULL; never logged */
-	const char *user_agent;	/* NULL: opscase/VERSION */
-	const char *ca_file;	/* NULL: the system's */
-	unsigned connect_ms;	/* 0: 5000 */
-	unsigned timeout_ms;	/* whole call; 0: 150000 (longer than the longest Prefer: wait) */
-	size_t answer_max;	/* 0: 16 MiB */
+	const char *base_url;   /* "http://127.0.0.1:8080"; "" when calls give whole URLs */
+	const char *bearer;     /* or NULL; never logged */
+	const char *user_agent; /* NULL: opscase/VERSION */
+	const char *ca_file;    /* NULL: the system's */
+	unsigned connect_ms;    /* 0: 5000 */
+	unsigned timeout_ms;    /* whole call; 0: 150000 (longer than the longest Prefer: wait) */
+	size_t answer_max;      /* 0: 16 MiB */
 };
 
 struct http_client;
@@ -23,10 +23,11 @@ DEFINE_AUTO(http_client, struct http_client *, http_client_free);
 
 struct http_answer {
 	int status;
-	char *body;		/* ends in 0; never NULL on success */
+	char *body; /* ends in 0; never NULL on success */
 	size_t len;
 	char content_type[96];
-	char etag[64], location[256], replayed[16], trace[80];	/* ETag, Location, Idempotency-Replayed, traceparent */
+	char etag[64], location[256], replayed[16],
+		trace[80]; /* ETag, Location, Idempotency-Replayed, traceparent */
 	unsigned retry_after_s;
 	long long elapsed_us;
 };

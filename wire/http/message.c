@@ -70,8 +70,8 @@ static enum oc_err parse_query(struct http_request *r, const char *s, struct oc_
 						     "the query has a broken escape or is not UTF-8");
 			}
 			if (!pair_add(&r->query, &r->queries, name, value))
-				return oc_fail_field(reterr, OC_BAD_REQUEST, "query", "more than %d query fields",
-						     HTTP_PAIRS_MAX);
+				return oc_fail_field(reterr, OC_BAD_REQUEST, "query",
+						     "more than %d query fields", HTTP_PAIRS_MAX);
 		}
 		s += n;
 		if (*s)
@@ -80,7 +80,8 @@ static enum oc_err parse_query(struct http_request *r, const char *s, struct oc_
 	return OC_OK;
 }
 
-enum oc_err http_request_init(struct http_request *r, const char *method, const char *target, struct oc_fail *reterr)
+enum oc_err http_request_init(struct http_request *r, const char *method, const char *target,
+			      struct oc_fail *reterr)
 {
 	size_t n = strcspn(target, "?#");
 
@@ -90,7 +91,8 @@ enum oc_err http_request_init(struct http_request *r, const char *method, const 
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "path", "the request target must be a path");
 	r->path = decode(target, n, false);
 	if (!r->path)
-		return oc_fail_field(reterr, OC_BAD_REQUEST, "path", "the path has a broken escape or is not UTF-8");
+		return oc_fail_field(reterr, OC_BAD_REQUEST, "path",
+				     "the path has a broken escape or is not UTF-8");
 	return target[n] == '?' ? parse_query(r, target + n + 1, reterr) : OC_OK;
 }
 
@@ -126,10 +128,22 @@ void http_response_done(struct http_response *a)
 	*a = (struct http_response){ 0 };
 }
 
-const char *http_method(const struct http_request *r) { return r->method ? r->method : ""; }
-const char *http_path(const struct http_request *r) { return r->path ? r->path : "/"; }
-const char *http_remote(const struct http_request *r) { return r->remote; }
-int64_t http_started_us(const struct http_request *r) { return r->started_us; }
+const char *http_method(const struct http_request *r)
+{
+	return r->method ? r->method : "";
+}
+const char *http_path(const struct http_request *r)
+{
+	return r->path ? r->path : "/";
+}
+const char *http_remote(const struct http_request *r)
+{
+	return r->remote;
+}
+int64_t http_started_us(const struct http_request *r)
+{
+	return r->started_us;
+}
 
 const char *http_body(const struct http_request *r, size_t *ret_len)
 {
@@ -160,9 +174,18 @@ void http_query_each(const struct http_request *r, void (*fn)(void *, const char
 		fn(ctx, r->query[i].name, r->query[i].value);
 }
 
-void http_status(struct http_response *a, int status) { a->status = status; }
-int http_answered_status(const struct http_response *a) { return a->status; }
-void http_content_type(struct http_response *a, const char *type) { a->content_type = type; }
+void http_status(struct http_response *a, int status)
+{
+	a->status = status;
+}
+int http_answered_status(const struct http_response *a)
+{
+	return a->status;
+}
+void http_content_type(struct http_response *a, const char *type)
+{
+	a->content_type = type;
+}
 
 void http_answer_header(struct http_response *a, const char *name, const char *value)
 {

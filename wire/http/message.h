@@ -3,7 +3,7 @@
 #pragma once
 #include "wire/http/server.h"
 
-#define HTTP_PAIRS_MAX 128
+#define HTTP_PAIRS_MAX          128
 #define HTTP_ANSWER_HEADERS_MAX 24
 
 struct http_pair {

@@ -16,9 +16,9 @@
 #include "wire/http/message.h"
 
 /* A sender whose body grows past the limit without having announced it gets a last word on the socket. */
-#define LATE_413                                                                                   \
+#define LATE_413                                                                                            \
 	"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/problem+json\r\n" \
-	"Content-Length: 98\r\n\r\n"                                                               \
+	"Content-Length: 98\r\n\r\n"                                                                        \
 	"{\"type\":\"about:blank\",\"title\":\"too large\",\"status\":413,\"detail\":\"the body is over the limit\"     }"
 
 enum phase { READ_HEAD, READ_BODY, HANDLE, WRITE };
@@ -34,11 +34,11 @@ struct conn {
 
 /* One request, from its first line until MHD says that it is over. */
 struct exchange {
-	struct exchange *next;		/* in the queue of the handler threads */
+	struct exchange *next; /* in the queue of the handler threads */
 	struct http_server *server_ref;
 	struct MHD_Connection *mhd;
 	struct conn *conn_ref;
-	char *target;			/* as sent */
+	char *target; /* as sent */
 	struct http_request request;
 	struct http_response response;
 	size_t body_max;
@@ -52,13 +52,13 @@ struct http_server {
 	unsigned port;
 	char *cert, *key;
 
-	pthread_mutex_t lock;		/* everything below */
+	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t work, change;
 	struct exchange *first, *last;
 	unsigned queued, running, threads, sockets;
 	pthread_t *thread;
 	struct conn *conns;
-	bool ending;			/* handler threads go home */
+	bool ending; /* handler threads go home */
 	atomic_bool stopping;
 	pthread_t reaper;
 	bool has_reaper;
@@ -81,10 +81,13 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 	struct http_server *s = cls;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+		const union MHD_ConnectionInfo *fd =
+			MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 		struct conn *c = mem_alloc(sizeof(*c));
 
-		*c = (struct conn){ .server_ref = s, .fd = fd ? fd->connect_fd : -1, .since_ms = clock_mono_ms() };
+		*c = (struct conn){ .server_ref = s,
+				    .fd = fd ? fd->connect_fd : -1,
+				    .since_ms = clock_mono_ms() };
 		pthread_mutex_lock(&s->lock);
 		c->next = s->conns;
 		if (s->conns)
@@ -133,9 +136,10 @@ static void *reap(void *arg)
 		}
 		now = clock_mono_ms();
 		for (struct conn *c = s->conns; c; c = c->next) {
-			unsigned limit = c->phase == READ_HEAD ? s->config.head_ms
+			unsigned limit = c->phase == READ_HEAD   ? s->config.head_ms
 					 : c->phase == READ_BODY ? s->config.body_ms
-					 : c->phase == WRITE ? s->config.write_ms : 0;
+					 : c->phase == WRITE     ? s->config.write_ms
+								 : 0;
 
 			if (limit && c->fd >= 0 && now - c->since_ms > (int64_t)limit) {
 				shutdown(c->fd, SHUT_RDWR);
@@ -285,23 +289,26 @@ static enum MHD_Result each_header(void *cls, enum MHD_ValueKind kind, const cha
 
 static void remote_of(struct MHD_Connection *mhd, char *out, size_t size)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 	out[0] = '\0';
 	if (!info || !info->client_addr)
 		return;
 	if (info->client_addr->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)info->client_addr)->sin_addr, out,
-			  (socklen_t)size);
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)info->client_addr)->sin_addr,
+			  out, (socklen_t)size);
 	else if (info->client_addr->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr, out,
+		inet_ntop(AF_INET6,
+			  &((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr, out,
 			  (socklen_t)size);
 }
 
 static enum MHD_Result begin(struct exchange *x, const char *method)
 {
 	struct http_server *s = x->server_ref;
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct header_walk walk = { .r = &x->request, .max = s->config.headers_max };
 	struct oc_fail fail = { 0 };
 	const char *length;
@@ -320,12 +327,14 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
 		return refuse(x, 431, "too many header fields");
 	if (walk.bad)
 		return refuse(x, 400, "a header value is not UTF-8");
-	x->body_max = s->config.body_max ? s->config.body_max(s->config.ctx, method, http_path(&x->request)) : 1 << 20;
+	x->body_max = s->config.body_max ? s->config.body_max(s->config.ctx, method, http_path(&x->request))
+					 : 1 << 20;
 	length = http_header(&x->request, "Content-Length");
 	if (length && !str_to_long(length, 0, INT64_MAX, &announced))
 		return refuse(x, 400, "Content-Length is no number");
 	if (announced > (long long)x->body_max)
-		return refuse(x, 413, x->body_max ? "the body is over the limit" : "this route takes no body");
+		return refuse(x, 413,
+			      x->body_max ? "the body is over the limit" : "this route takes no body");
 	return MHD_YES;
 }
 
@@ -350,7 +359,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 				MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 			if (!s->cert && fd)
-				(void)!send(fd->connect_fd, LATE_413, sizeof(LATE_413) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+				(void)!send(fd->connect_fd, LATE_413, sizeof(LATE_413) - 1,
+					    MSG_NOSIGNAL | MSG_DONTWAIT);
 			return MHD_NO;
 		}
 		text_add_n(&x->request.body, data, *size);
@@ -360,8 +370,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	if (x->handed)
 		return MHD_YES;
 	if (!enqueue(s, x))
-		return refuse(x, 503, atomic_load(&s->stopping) ? "the service is stopping"
-								: "too many requests are waiting");
+		return refuse(x, 503,
+			      atomic_load(&s->stopping) ? "the service is stopping"
+							: "too many requests are waiting");
 	return MHD_YES;
 }
 
@@ -383,7 +394,8 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *s)
 	return strlen(s);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **req_ctx, enum MHD_RequestTerminationCode why)
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **req_ctx,
+			 enum MHD_RequestTerminationCode why)
 {
 	struct exchange *x = *req_ctx;
 
@@ -412,8 +424,8 @@ static void on_log(void *cls, const char *fmt, va_list args)
 	log_debug("%s", line);
 }
 
-static enum oc_err address_of(const struct http_server_config *c, struct sockaddr_storage *ret, socklen_t *ret_len,
-			      struct oc_fail *reterr)
+static enum oc_err address_of(const struct http_server_config *c, struct sockaddr_storage *ret,
+			      socklen_t *ret_len, struct oc_fail *reterr)
 {
 	const char *text = c->address ? c->address : "127.0.0.1";
 	struct sockaddr_in *four = (struct sockaddr_in *)(void *)ret;
@@ -438,7 +450,8 @@ static enum oc_err address_of(const struct http_server_config *c, struct sockadd
 	}
 	if (!loopback && !c->tls_cert && !c->plain_anywhere)
 		return oc_fail_field(reterr, OC_INVALID, "address",
-				     "'%s' is not loopback: tokens would travel in the clear; configure TLS", text);
+				     "'%s' is not loopback: tokens would travel in the clear; configure TLS",
+				     text);
 	return OC_OK;
 }
 
@@ -466,13 +479,14 @@ static void server_threads_end(struct http_server *s)
 		pthread_join(s->reaper, NULL);
 }
 
-#define DEFAULT(field, value)                                                                      \
-	do {                                                                                       \
-		if (!s->config.field)                                                              \
-			s->config.field = (value);                                                 \
+#define DEFAULT(field, value)                      \
+	do {                                       \
+		if (!s->config.field)              \
+			s->config.field = (value); \
 	} while (0)
 
-enum oc_err http_server_start(const struct http_server_config *config, struct http_server **ret, struct oc_fail *reterr)
+enum oc_err http_server_start(const struct http_server_config *config, struct http_server **ret,
+			      struct oc_fail *reterr)
 {
 	struct http_server *s = mem_alloc(sizeof(*s));
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -480,7 +494,11 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	socklen_t addr_len = 0;
 	pthread_condattr_t mono;
 	const union MHD_DaemonInfo *info;
-	struct MHD_OptionItem tls[] = { { MHD_OPTION_END, 0, NULL }, { MHD_OPTION_END, 0, NULL }, { MHD_OPTION_END, 0, NULL } };
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_END, 0, NULL },
+                { MHD_OPTION_END, 0, NULL },
+                { MHD_OPTION_END, 0, NULL }
+	};
 	enum oc_err err;
 
 	s->config = *config;
@@ -512,7 +530,8 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	if (config->tls_cert) {
 		if (!config->tls_key) {
 			server_free(s);
-			return oc_fail_field(reterr, OC_INVALID, "tls_key", "TLS needs the key of the certificate");
+			return oc_fail_field(reterr, OC_INVALID, "tls_key",
+					     "TLS needs the key of the certificate");
 		}
 		flags |= MHD_USE_TLS;
 		s->cert = mem_strdup(config->tls_cert);
@@ -523,20 +542,16 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	if (addr.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	s->daemon = MHD_start_daemon(flags, (uint16_t)config->port, NULL, NULL, on_request, s,
-				     MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
-				     MHD_OPTION_SOCK_ADDR_LEN, addr_len, &addr,
-				     MHD_OPTION_THREAD_POOL_SIZE, s->config.event_threads,
+				     MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_SOCK_ADDR_LEN,
+				     addr_len, &addr, MHD_OPTION_THREAD_POOL_SIZE, s->config.event_threads,
 				     MHD_OPTION_CONNECTION_LIMIT, s->config.connections,
 				     MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->config.per_address,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, s->config.head_bytes,
-				     MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
-				     MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u,
-				     MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+				     MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_LISTENING_ADDRESS_REUSE,
+				     0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
 				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-				     MHD_OPTION_URI_LOG_CALLBACK, on_target, s,
-				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s,
-				     MHD_OPTION_ARRAY, tls,
-				     MHD_OPTION_END);
+				     MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
+				     keep_escapes, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (!s->daemon) {
 		int why = errno;
 
@@ -553,8 +568,14 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	return OC_OK;
 }
 
-unsigned http_server_port(const struct http_server *s) { return s->port; }
-bool http_server_stopping(const struct http_server *s) { return atomic_load(&s->stopping); }
+unsigned http_server_port(const struct http_server *s)
+{
+	return s->port;
+}
+bool http_server_stopping(const struct http_server *s)
+{
+	return atomic_load(&s->stopping);
+}
 
 static bool somebody_writes(const struct http_server *s)
 {

@@ -169,16 +169,27 @@ static void a_wrong_body_gets_a_pointer_for_each_fault(void **state)
 	char first[200];
 
 	(void)state;
-	assert_int_equal(faults(&fields_case_create, "{\"title\":\"p95 spike\",\"tenant\":\"t-001\"}", NULL, 0), 0);
+	assert_int_equal(faults(&fields_case_create, "{\"title\":\"p95 spike\",\"tenant\":\"t-001\"}", NULL,
+				0),
+			 0);
 	assert_int_equal(faults(&fields_case_create, "{}", first, sizeof(first)), 1);
 	assert_string_equal(first, "/title is missing");
-	assert_int_equal(faults(&fields_case_create, "{\"title\":5,\"labels\":[],\"drive\":\"fast\"}", NULL, 0), 3);
-	assert_int_equal(faults(&fields_case_create, "{\"title\":\"x\",\"a/b~c\":1}", first, sizeof(first)), 1);
+	assert_int_equal(faults(&fields_case_create, "{\"title\":5,\"labels\":[],\"drive\":\"fast\"}", NULL,
+				0),
+			 3);
+	assert_int_equal(faults(&fields_case_create, "{\"title\":\"x\",\"a/b~c\":1}", first, sizeof(first)),
+			 1);
 	assert_string_equal(first, "/a~1b~0c is not known here");
-	assert_int_equal(faults(&fields_case_transition, "{\"event\":\"x\",\"expected_verison\":3}", first, sizeof(first)), 1);
-	assert_int_equal(faults(&fields_case_transition, "{\"event\":\"x\",\"expected_version\":3.5}", first, sizeof(first)), 1);
+	assert_int_equal(faults(&fields_case_transition, "{\"event\":\"x\",\"expected_verison\":3}", first,
+				sizeof(first)),
+			 1);
+	assert_int_equal(faults(&fields_case_transition, "{\"event\":\"x\",\"expected_version\":3.5}", first,
+				sizeof(first)),
+			 1);
 	assert_string_equal(first, "/expected_version must be an integer");
-	assert_int_equal(faults(&fields_plan_generate, "{\"case_id\":\"'; DROP TABLE ops_case; --\"}", first, sizeof(first)), 1);
+	assert_int_equal(faults(&fields_plan_generate, "{\"case_id\":\"'; DROP TABLE ops_case; --\"}", first,
+				sizeof(first)),
+			 1);
 	assert_string_equal(first, "/case_id must be a UUID");
 	assert_int_equal(faults(&fields_case_create, "{\"title\":\"a\\u0007b\"}", first, sizeof(first)), 1);
 	assert_int_equal(faults(&fields_case_create, "{\"title\":\"\"}", first, sizeof(first)), 1);
@@ -203,8 +214,16 @@ static void a_thousand_faults_get_a_short_answer(void **state)
 /* --- revisions */
 
 static struct operation op_items[] = {
-	{ .name = "k8s.rollout", .adapter = "k8s", .reversible = true, .has_undo = true, .timeout_default_s = 300 },
-	{ .name = "k8s.scale", .adapter = "k8s", .reversible = true, .has_undo = true, .timeout_default_s = 300 },
+	{ .name = "k8s.rollout",
+         .adapter = "k8s",
+         .reversible = true,
+         .has_undo = true,
+         .timeout_default_s = 300 },
+	{ .name = "k8s.scale",
+         .adapter = "k8s",
+         .reversible = true,
+         .has_undo = true,
+         .timeout_default_s = 300 },
 	{ .name = "noop", .adapter = "noop", .reversible = true, .has_undo = true, .timeout_default_s = 10 },
 	{ .name = "script.exec", .adapter = "script", .timeout_default_s = 60 },
 };
@@ -230,7 +249,8 @@ static json_t *revise(const char *body, enum oc_err want)
 
 static void a_body_without_a_wish_is_the_approved_plan(void **state)
 {
-	AUTO(json) json_t *body = json_loads("{\"case_id\":\"x\",\"reason\":\"go\",\"script\":null}", 0, NULL);
+	AUTO(json)
+	json_t *body = json_loads("{\"case_id\":\"x\",\"reason\":\"go\",\"script\":null}", 0, NULL);
 	AUTO(json) json_t *current = json_loads(approved, 0, NULL);
 	AUTO(json) json_t *plan = revise("{\"case_id\":\"x\"}", OC_OK);
 
@@ -241,7 +261,8 @@ static void a_body_without_a_wish_is_the_approved_plan(void **state)
 
 static void a_script_in_the_body_replaces_the_steps_and_keeps_the_proof(void **state)
 {
-	AUTO(json) json_t *plan = revise("{\"case_id\":\"x\",\"adapter\":\"script\",\"script\":\"echo ok\"}", OC_OK);
+	AUTO(json)
+	json_t *plan = revise("{\"case_id\":\"x\",\"adapter\":\"script\",\"script\":\"echo ok\"}", OC_OK);
 
 	(void)state;
 	assert_int_equal(json_array_size(json_object_get(plan, "steps")), 1);
@@ -262,7 +283,9 @@ static void an_adapter_with_several_operations_wants_one_named(void **state)
 	AUTO(json) json_t *unknown = revise("{\"adapter\":\"ssh\"}", OC_INVALID);
 	AUTO(json) json_t *other = revise("{\"adapter\":\"k8s\",\"action\":\"noop\"}", OC_INVALID);
 	AUTO(json) json_t *bare = revise("{\"script\":\"echo\"}", OC_INVALID);
-	AUTO(json) json_t *named = revise("{\"adapter\":\"k8s\",\"action\":\"k8s.scale\",\"params\":{\"replicas\":2}}", OC_OK);
+	AUTO(json)
+	json_t *named =
+		revise("{\"adapter\":\"k8s\",\"action\":\"k8s.scale\",\"params\":{\"replicas\":2}}", OC_OK);
 
 	(void)state;
 	assert_null(none);
@@ -302,7 +325,8 @@ static void the_openapi_page_in_contracts_is_the_one_that_is_served(void **state
 	if (kept.len > 0 && kept.s[kept.len - 1] == '\n')
 		kept.s[--kept.len] = '\0';
 	if (strcmp(text_str(&kept), text) != 0)
-		fail_msg("contracts/openapi.json is not what the routes say: run this test with OPSCASE_UPDATE=1 and read the diff");
+		fail_msg(
+			"contracts/openapi.json is not what the routes say: run this test with OPSCASE_UPDATE=1 and read the diff");
 }
 
 static void every_reference_of_the_page_leads_somewhere(void **state)

@@ -41,15 +41,20 @@ static void handle(void *ctx, const struct http_request *r, struct http_response
 	http_answer_header(a, "ETag", "\"7\"");
 	http_answer_header(a, "X-Evil", "a\r\nInjected: yes");
 	(void)body;
-	answer = mem_printf("%s %s [%s] %zu", http_method(r), http_path(r), http_query(r, "q") ? http_query(r, "q") : "-",
-			    len);
+	answer = mem_printf("%s %s [%s] %zu", http_method(r), http_path(r),
+			    http_query(r, "q") ? http_query(r, "q") : "-", len);
 	http_answer_body(a, answer, strlen(answer));
 }
 
 static int start(void **state)
 {
-	struct http_server_config config = { .body_max = body_max, .handle = handle, .head_ms = 400, .body_ms = 400,
-					     .handler_threads = 4, .queue_max = 2, .headers_max = 20 };
+	struct http_server_config config = { .body_max = body_max,
+					     .handle = handle,
+					     .head_ms = 400,
+					     .body_ms = 400,
+					     .handler_threads = 4,
+					     .queue_max = 2,
+					     .headers_max = 20 };
 	struct oc_fail fail = { 0 };
 
 	(void)state;
@@ -72,7 +77,8 @@ static int stop(void **state)
 
 static int dial(void)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)http_server_port(server)),
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)http_server_port(server)),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -122,7 +128,8 @@ static char *exchange(const char *text, int timeout_ms, bool *ret_closed)
 
 static void a_request_arrives_as_a_value_and_its_answer_leaves(void **state)
 {
-	AUTO(http_client) struct http_client *c = http_client_new(&(struct http_client_config){ .base_url = base_url });
+	AUTO(http_client)
+	struct http_client *c = http_client_new(&(struct http_client_config){ .base_url = base_url });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
 
@@ -141,7 +148,9 @@ static void a_request_arrives_as_a_value_and_its_answer_leaves(void **state)
 static void an_announced_100_mb_body_is_refused_before_it_is_read(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 104857600\r\n\r\n", 1000, &closed);
+	AUTO(str)
+	char *answer =
+		exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 104857600\r\n\r\n", 1000, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
@@ -193,7 +202,9 @@ static void the_late_413_says_its_true_length(void **state)
 static void a_get_takes_no_body(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", 1000, &closed);
+	AUTO(str)
+	char *answer =
+		exchange("GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", 1000, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
@@ -239,7 +250,8 @@ static void a_megabyte_of_headers_is_refused(void **state)
 
 static void escapes_that_are_no_text_are_400(void **state)
 {
-	static const char *const targets[] = { "/case/%00", "/case/%ff%fe", "/case/%zz", "/case/%4", "/x?q=%00", "/x?q=%c0%af" };
+	static const char *const targets[] = { "/case/%00", "/case/%ff%fe", "/case/%zz",
+					       "/case/%4",  "/x?q=%00",     "/x?q=%c0%af" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
@@ -256,7 +268,8 @@ static void escapes_that_are_no_text_are_400(void **state)
 static void a_header_that_is_not_utf8_is_400(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nX-A: \xff\xfe\r\n\r\n", 1000, &closed);
+	AUTO(str)
+	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nX-A: \xff\xfe\r\n\r\n", 1000, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 400 ", 13), 0);
@@ -265,7 +278,8 @@ static void a_header_that_is_not_utf8_is_400(void **state)
 static void a_header_value_of_ours_cannot_begin_another_header(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
+	AUTO(str)
+	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
 
 	(void)state;
 	assert_non_null(strstr(answer, "X-Evil: aInjected: yes\r\n"));
@@ -296,7 +310,9 @@ static void a_body_that_never_ends_is_cut_off(void **state)
 {
 	bool closed;
 	int64_t from = clock_mono_ms();
-	AUTO(str) char *answer = exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc", 5000, &closed);
+	AUTO(str)
+	char *answer =
+		exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc", 5000, &closed);
 
 	(void)state;
 	assert_true(closed);
@@ -307,8 +323,10 @@ static void a_body_that_never_ends_is_cut_off(void **state)
 static void pipelined_requests_are_answered_in_order(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("GET /a?sleep_ms=100 HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-					  2000, &closed);
+	AUTO(str)
+	char *answer = exchange(
+		"GET /a?sleep_ms=100 HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+		2000, &closed);
 	const char *a = strstr(answer, "GET /a"), *b = strstr(answer, "GET /b");
 
 	(void)state;
@@ -321,8 +339,10 @@ static void pipelined_requests_are_answered_in_order(void **state)
 static void two_lengths_that_disagree_are_refused(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-					  1000, &closed);
+	AUTO(str)
+	char *answer = exchange(
+		"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		1000, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 400 ", 13), 0);
@@ -342,7 +362,8 @@ static void garbage_is_no_request(void **state)
 static void head_has_the_headers_and_no_body(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("HEAD /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
+	AUTO(str)
+	char *answer = exchange("HEAD /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
 	const char *end = strstr(answer, "\r\n\r\n");
 
 	(void)state;
@@ -358,7 +379,8 @@ struct many {
 static void *one_of_many(void *arg)
 {
 	struct many *m = arg;
-	AUTO(http_client) struct http_client *c = http_client_new(&(struct http_client_config){ .base_url = base_url });
+	AUTO(http_client)
+	struct http_client *c = http_client_new(&(struct http_client_config){ .base_url = base_url });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
 
@@ -410,16 +432,20 @@ static void beyond_loopback_it_wants_tls(void **state)
 	struct oc_fail fail = { 0 };
 
 	(void)state;
-	assert_int_equal(http_server_start(&(struct http_server_config){ .address = "0.0.0.0", .handle = handle }, &other, &fail),
+	assert_int_equal(http_server_start(&(struct http_server_config){ .address = "0.0.0.0",
+									 .handle = handle },
+					   &other, &fail),
 			 OC_INVALID);
 	assert_non_null(strstr(fail.text, "TLS"));
-	assert_int_equal(http_server_start(&(struct http_server_config){ .address = "::", .handle = handle }, &other, &fail),
+	assert_int_equal(http_server_start(&(struct http_server_config){ .address = "::", .handle = handle },
+					   &other, &fail),
 			 OC_INVALID);
 }
 
 static void a_client_says_when_nobody_answers(void **state)
 {
-	AUTO(http_client) struct http_client *c =
+	AUTO(http_client)
+	struct http_client *c =
 		http_client_new(&(struct http_client_config){ .base_url = "http://127.0.0.1:1" });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
@@ -431,14 +457,16 @@ static void a_client_says_when_nobody_answers(void **state)
 
 static void a_write_that_timed_out_is_unknown_and_a_read_is_not(void **state)
 {
-	AUTO(http_client) struct http_client *c =
+	AUTO(http_client)
+	struct http_client *c =
 		http_client_new(&(struct http_client_config){ .base_url = base_url, .timeout_ms = 100 });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
 
 	(void)state;
 	assert_int_equal(http_client_call(c, "POST", "/x?sleep_ms=400", NULL, "{}", &a, &fail), OC_UNKNOWN);
-	assert_int_equal(http_client_call(c, "GET", "/x?sleep_ms=400", NULL, NULL, &a, &fail), OC_UNAVAILABLE);
+	assert_int_equal(http_client_call(c, "GET", "/x?sleep_ms=400", NULL, NULL, &a, &fail),
+			 OC_UNAVAILABLE);
 }
 
 int main(void)
