@@ -1,7 +1,7 @@
 #include "gatekeeper/approval.h"
 #include "gatekeeper/policy.h"
 #include "store/decision.h"
-#include "wire/pg/pg.h"
+#include "worker/worker.h"
 
 #define BREAK_GLASS "break-glass:"
 #define MAKE_ONE "make one with `opscase token create --role approver --name NAME`"

@@ -16,7 +16,7 @@ static const struct fact_row rows[FACT_COUNT] = {
 #undef PLAN
 };
 
-#define FACT_HUGE 1e308
+#define FACT_HUGE 1e15 /* jsonb would write 1e308 out, digit by digit */
 
 const struct fact_row *fact_row(enum fact_id id)
 {
@@ -81,7 +81,7 @@ json_t *facts_json(const struct facts *f)
 				d = FACT_HUGE;
 			if (d < -FACT_HUGE)
 				d = -FACT_HUGE;
-			v = d == floor(d) && fabs(d) < 1e15 ? json_integer((json_int_t)d) : json_real(d);
+			v = d == floor(d) && fabs(d) <= FACT_HUGE ? json_integer((json_int_t)d) : json_real(d);
 			break;
 		}
 		case FACT_IS_TEXT:

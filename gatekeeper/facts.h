@@ -72,7 +72,7 @@ static inline void fact_text(struct facts *f, enum fact_id id, const char *v)
 	f->v[id].text = v;
 }
 
-/* {"action":"noop","risk":0,...}: only what is known. Yours. Infinity is written as 1e308. */
+/* {"action":"noop","risk":0,...}: only what is known. Yours. Infinity is written as 1e15. */
 json_t *facts_json(const struct facts *f);
 /* The other way; texts point into obj. null is unknown. OC_INVALID names the fact and what is wrong with it. */
 MUST_CHECK enum oc_err facts_read(const json_t *obj, struct facts *ret, struct oc_fail *reterr);

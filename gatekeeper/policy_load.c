@@ -30,9 +30,16 @@ struct loader {
 static enum oc_err wrong(struct loader *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static enum oc_err wrong(struct loader *l, const char *fmt, ...)
 {
-	char text[700];
+	char text[700], near[sizeof(l->at)];
 	int line = yaml_line(l->doc, l->at);
 	va_list ap;
+
+	/* what is missing has no line: then that of what it is missing from */
+	snprintf(near, sizeof(near), "%s", l->at);
+	while (line <= 0 && strrchr(near, '/')) {
+		*strrchr(near, '/') = '\0';
+		line = yaml_line(l->doc, near);
+	}
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

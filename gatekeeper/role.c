@@ -12,7 +12,7 @@
 #include "store/blast.h"
 #include "store/decision.h"
 
-#define NEVER_FAILED 1e300
+#define NEVER_FAILED 1e15
 /* An approval that comes at the last minute must still leave time to begin. */
 #define BEGIN_WITHIN_S "900"
 

@@ -608,7 +608,7 @@ static void more_hits_than_are_kept_still_give_the_right_answer(void **state)
 
 static void facts_go_to_json_and_back(void **state)
 {
-	struct facts f = facts("{\"risk\":0.25,\"last_failed_s\":1e308,\"bound\":false,\"environment\":null}"), back;
+	struct facts f = facts("{\"risk\":0.25,\"bound\":false,\"environment\":null}"), back;
 	AUTO(json) json_t *obj = NULL;
 
 	(void)state;
@@ -618,7 +618,7 @@ static void facts_go_to_json_and_back(void **state)
 	assert_int_equal(facts_read(obj, &back, NULL), OC_OK);
 	assert_false(fact_known(&back, FACT_ENVIRONMENT));
 	assert_false(fact_known(&back, FACT_TIMES_FAILED));
-	assert_true(back.v[FACT_STEPS].number > 1e300);
+	assert_true(back.v[FACT_STEPS].number >= 1e15);
 	assert_true(back.v[FACT_RISK].number == 0.25);
 	assert_false(back.v[FACT_BOUND].truth);
 	assert_int_equal(back.known, f.known);
