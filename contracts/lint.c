@@ -10,24 +10,24 @@ struct plan_contract {
 };
 
 /* What lint finds beyond the schema. RULE(id, keyword, sentence): the reference is printed from here. */
-#define LINT_RULES                                                                                                                   \
-	RULE(L_SIZE, "size", "The plan's canonical text is at most 256 KiB.")                                                        \
-	RULE(L_ACTION, "unknown_action",                                                                                             \
-	     "Every action is an operation of a loaded adapter; the nearest one is named.")                                          \
-	RULE(L_TIMEOUT, "timeout_max", "timeout_s is within the operation's limit.")                                                 \
-	RULE(L_PERMIT, "not_permitted",                                                                                              \
-	     "What policy must allow first (a script body) is allowed for the tenant.")                                              \
-	RULE(L_KIND, "kind", "The plan is of the kind that is asked for.")                                                           \
-	RULE(L_UNDO, "undo",                                                                                                         \
-	     "Undo steps stand only in rollback plans that the system derived, and need an adapter that can undo.")                  \
-	RULE(L_ROLLBACK, "rollback",                                                                                                 \
-	     "Each step can be taken back: rollback.steps, the step's compensate, or the adapter's undo. A rollback plan has none.") \
-	RULE(L_FIELD, "field", "A check has the fields of its kind, and no others.")                                                 \
-	RULE(L_COMPARE, "compare", "A measuring check has exactly one of threshold and ratio_to_baseline.")                          \
-	RULE(L_BASELINE, "baseline", "ratio_to_baseline needs baseline_s beside checks.")                                            \
-	RULE(L_UNIT, "unit", "err_rate is a fraction from 0 to 1; rates and latencies are not negative.")                            \
-	RULE(L_WINDOW, "window", "A window is no shorter than a bucket and no longer than the deadline.")                            \
-	RULE(L_PROBE, "probe",                                                                                                       \
+#define LINT_RULES                                                                                                                                                                     \
+	RULE(L_SIZE, "size", "The plan's canonical text is at most 256 KiB.")                                                                                                          \
+	RULE(L_ACTION, "unknown_action",                                                                                                                                               \
+	     "Every action is an operation of a loaded adapter; the nearest one is named.")                                                                                            \
+	RULE(L_TIMEOUT, "timeout_max", "timeout_s is within the operation's limit.")                                                                                                   \
+	RULE(L_PERMIT, "not_permitted",                                                                                                                                                \
+	     "What policy must allow first (a script body) is allowed for the tenant.")                                                                                                \
+	RULE(L_KIND, "kind", "The plan is of the kind that is asked for.")                                                                                                             \
+	RULE(L_UNDO, "undo",                                                                                                                                                           \
+	     "Undo steps stand only in rollback plans that the system derived, and need an adapter that can undo.")                                                                    \
+	RULE(L_ROLLBACK, "rollback",                                                                                                                                                   \
+	     "Each step can be taken back: rollback.steps, the step's compensate, or the adapter's undo; or a person says in rollback.none why not. A rollback plan has no rollback.") \
+	RULE(L_FIELD, "field", "A check has the fields of its kind, and no others.")                                                                                                   \
+	RULE(L_COMPARE, "compare", "A measuring check has exactly one of threshold and ratio_to_baseline.")                                                                            \
+	RULE(L_BASELINE, "baseline", "ratio_to_baseline needs baseline_s beside checks.")                                                                                              \
+	RULE(L_UNIT, "unit", "err_rate is a fraction from 0 to 1; rates and latencies are not negative.")                                                                              \
+	RULE(L_WINDOW, "window", "A window is no shorter than a bucket and no longer than the deadline.")                                                                              \
+	RULE(L_PROBE, "probe",                                                                                                                                                         \
 	     "A probe check names a step that has run by then, of an adapter that can probe.")
 
 enum lint_rule {
@@ -500,6 +500,8 @@ static void lint_rollback(struct lint *l, const json_t *plan)
 
 	if (l->kind == PLAN_ROLLBACK && json_object_size(rollback) > 0)
 		found(l, L_ROLLBACK, "/rollback", "a rollback plan needs no rollback of its own; write {}");
+	else if (json_object_get(rollback, "none") && (!l->o || !l->o->none_allowed))
+		found(l, L_ROLLBACK, "/rollback/none", "only a person may say that there is no way back");
 	json_array_foreach(steps, i, step)
 	{
 		char at[64];

@@ -130,11 +130,11 @@ enum oc_err plan_derive_rollback(const json_t *plan, const struct operation_list
 	json_t *doc;
 	enum oc_err err;
 
+	if (plan_kind_parse(json_str(plan, "kind")) == PLAN_ROLLBACK)
+		return oc_fail(reterr, OC_INVALID, "the plan is a rollback itself: it is not rolled back");
 	if (count == 0)
 		return oc_fail(reterr, OC_INVALID,
 			       "nothing of the plan was applied: there is nothing to take back");
-	if (plan_kind_parse(json_str(plan, "kind")) == PLAN_ROLLBACK)
-		return oc_fail(reterr, OC_INVALID, "the plan is a rollback itself: it is not rolled back");
 	if (json_str(given, "none"))
 		return oc_fail(reterr, OC_INVALID, "the plan says that there is no way back: %.300s",
 			       json_str(given, "none"));

@@ -66,9 +66,9 @@ static struct runbook *read_ok(const char *text)
 static struct runbook *with_title(const char *title, const char *params)
 {
 	AUTO(str)
-	char *text =
-		mem_printf(HEAD "params:\n%splan:\n  title: %s\n  steps: []\n  rollback: {}\n  verify: {}\n",
-			   params, title);
+	char *text = mem_printf(HEAD
+				"params:\n%splan:\n  title: %s\n  steps: []\n  rollback: {}\n  verify: {}\n",
+				params, title);
 
 	return read_ok(text);
 }
@@ -128,8 +128,8 @@ static void values_come_in_the_order_that_is_promised(void **state)
 		"  p: {type: string, help: h, default: the-default, from: [evidence.metric.name, finding.cause, labels.app, params.other, "
 		"case.title]}\n");
 	AUTO(json)
-	json_t *asked = doc("{'p':'asked'}"),
-	       *labels = doc("{'app':'label'}"), *params = doc("{'other':'param'}"),
+	json_t *asked = doc("{'p':'asked'}"), *labels = doc("{'app':'label'}"),
+	       *params = doc("{'other':'param'}"),
 	       *evidence = doc(
 		       "[{'kind':'log','name':'no'},{'kind':'metric'},{'kind':'metric','name':'evidence'}]"),
 	       *finding = doc("{'values':{'cause':'finding'}}"), *tenant = doc("{'p':'tenant'}");
@@ -185,8 +185,7 @@ static void without_from_the_cases_params_and_labels_of_that_name_count(void **s
 	AUTO(runbook)
 	struct runbook *rb = with_title("\"${p}\"", "  p: {type: string, help: h, example: e}\n");
 	AUTO(json)
-	json_t *labels = doc("{'p':'label'}"),
-	       *params = doc("{'p':'param'}"), *null = doc("{'p':null}");
+	json_t *labels = doc("{'p':'label'}"), *params = doc("{'p':'param'}"), *null = doc("{'p':null}");
 	AUTO(json) json_t *a = fill_ok(rb, &(struct case_facts){ .labels = labels, .params = params });
 	AUTO(json)
 	json_t *b = fill_ok(rb, &(struct case_facts){ .labels = labels, .params = null, .asked = null });
@@ -525,9 +524,8 @@ static void shipped_runbooks_fill_from_what_a_case_knows(void **state)
 	assert_int_equal(runbook_count(set), ARRAY_LEN(cases));
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		AUTO(json)
-		json_t *labels = doc(cases[i].labels),
-		       *asked = doc(cases[i].asked), *tenant = doc(cases[i].tenant),
-		       *evidence = doc(cases[i].evidence);
+		json_t *labels = doc(cases[i].labels), *asked = doc(cases[i].asked),
+		       *tenant = doc(cases[i].tenant), *evidence = doc(cases[i].evidence);
 		struct case_facts facts = { .labels = labels,
 					    .asked = asked,
 					    .tenant_defaults = tenant,
