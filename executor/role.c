@@ -496,39 +496,62 @@ static enum oc_err settle_intent(struct run *r, const struct plan_step *s, int s
 	return err;
 }
 
-static enum oc_err hold_after(struct run *r, const struct plan_step *s, int seq, int64_t since_us,
-			      enum run_end *ret_end, bool *ret_end_now)
+static json_t *step_keys(const struct run *r)
 {
+	json_t *keys = json_object();
+
+	for (size_t i = 0; i < r->plan->step_count; i++) {
+		char key[HASH_HEX], name[24];
+
+		step_key(r, (int)i, key);
+		snprintf(name, sizeof(name), "%zu", i);
+		json_put(keys, name, key);
+	}
+	return keys;
+}
+
+/* The check between this step and the next. True: go on (or somebody wants to stop; the caller looks). */
+static bool hold_after(struct run *r, const struct plan_step *s, int seq, int64_t began_us, int64_t ended_us,
+		       enum run_end *ret_end)
+{
+	AUTO(json) json_t *keys = step_keys(r);
 	int64_t until = clock_mono_ms() +
 			(int64_t)(s->verify->deadline_s > 0 ? s->verify->deadline_s : 600) * 1000;
-	char verdict[32] = "", sentence[512] = "";
+	struct exec_hold ask = { .cmd = r->cmd,
+				 .plan = r->plan,
+				 .verify = s->verify,
+				 .plan_hash = r->plan_hash,
+				 .decision_id = r->decision_id,
+				 .keys = keys,
+				 .began_us = began_us,
+				 .ended_us = ended_us };
 
-	*ret_end_now = false;
-	if (!r->x->cfg.hold)
-		return OC_OK;
 	for (;;) {
-		enum oc_err err = r->x->cfg.hold(r->x->cfg.ctx, r->pg, r->cmd, s->verify, since_us, verdict,
-						 sizeof(verdict), sentence, sizeof(sentence));
+		char verdict[32] = "", sentence[512] = "";
+		struct oc_fail fail = { 0 };
+		enum oc_err err;
 
+		ask.now_us = clock_wall_us();
+		err = r->x->cfg.hold(r->x->cfg.ctx, &ask, verdict, sentence, &fail);
 		if (err == OC_OK && str_eq(verdict, "PASS"))
-			return OC_OK;
+			return true;
 		if ((err == OC_OK && *verdict) || clock_mono_ms() > until) {
 			char why[1200];
 
 			snprintf(why, sizeof(why), "applied, but its check says %s: %s",
-				 *verdict ? verdict : "nothing in time", sentence);
+				 *verdict ? verdict : "nothing in time", err == OC_OK ? sentence : fail.text);
 			*ret_end = run_end_fail(r, END_FAILED, seq, s->action, why);
-			*ret_end_now = true;
-			return OC_OK;
+			return false;
 		}
 		if (run_pause(r, 500))
-			return OC_OK;
+			return true;
 	}
 }
 
 struct known { /* what the rows say of a step of this run */
 	int attempt;
 	char status[24];
+	bool last; /* no later step has a row */
 	long long id;
 };
 
@@ -542,7 +565,12 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 
 	*ret_go_on = false;
 	if (str_eq(k->status, "succeeded")) {
+		int64_t now = clock_wall_us();
+
 		r->applied++;
+		/* Whoever was lost may have been lost during the check: it is made again, from now on. */
+		if (k->last && s->verify && r->x->cfg.hold && !hold_after(r, s, seq, now, now, &end))
+			return end;
 		*ret_go_on = true;
 		return END_DONE;
 	}
@@ -626,14 +654,10 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 		if (next == STEP_END && run_flag(r, &r->cancelled) && end == END_FAILED &&
 		    t.outcome == OPSCASE_NOT_APPLIED)
 			end = END_CANCELLED;
-		if (next == STEP_OK && s->verify) {
-			bool end_now = false;
-
-			(void)!hold_after(r, s, seq, t.to_us, &end, &end_now);
-			if (end_now) {
-				try_done(&t);
-				return end;
-			}
+		if (next == STEP_OK && s->verify && r->x->cfg.hold &&
+		    !hold_after(r, s, seq, t.from_us, t.to_us, &end)) {
+			try_done(&t);
+			return end;
 		}
 		try_done(&t);
 		if (next == STEP_OK) {
@@ -689,16 +713,19 @@ static void unlock_targets(struct run *r)
 static enum run_end run_steps(struct run *r, const struct pg_result *rows)
 {
 	for (size_t i = 0; i < r->plan->step_count; i++) {
-		struct known k = { 0 };
+		struct known k = { .last = true };
 		bool go_on;
 		enum run_end end;
 
-		for (unsigned row = 0; row < pg_rows(rows); row++)
+		for (unsigned row = 0; row < pg_rows(rows); row++) {
+			if (pg_int(rows, row, XS_SEQ) > (long long)i)
+				k.last = false;
 			if (pg_int(rows, row, XS_SEQ) == (long long)i) {
 				k.attempt = (int)pg_int(rows, row, XS_ATTEMPT);
 				k.id = pg_int(rows, row, XS_ID);
 				snprintf(k.status, sizeof(k.status), "%s", pg_text(rows, row, XS_STATUS));
 			}
+		}
 		if (!*k.status && run_flag(r, &r->cancelled))
 			return run_end_fail(r, END_CANCELLED, (int)i, r->plan->step[i].action,
 					    "cancelled before it was dispatched");

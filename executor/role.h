@@ -23,6 +23,14 @@ struct exec_leave {
 	json_t *changed;     /* or NULL; yours */
 	json_t *world;       /* per step {"binding","info"} or null; yours */
 };
+struct exec_hold {
+	const struct command *cmd;
+	const struct plan *plan;
+	const struct plan_verify *verify;
+	const char *plan_hash, *decision_id;
+	const json_t *keys;                 /* {"0": idempotency key, ...} of the plan's steps */
+	int64_t began_us, ended_us, now_us; /* of the step, and now */
+};
 struct executor_config {
 	struct host *host;
 	const struct operation_list *operations_ref;
@@ -31,11 +39,10 @@ struct executor_config {
 	unsigned threads;       /* runs at once; 0: 8 */
 	enum oc_err (*may_begin)(void *ctx, struct pg *pg, const struct exec_permit *ask,
 				 struct exec_leave *ret, struct oc_fail *reterr);
-	/* A step's own verification, from wall time since_us on. OC_OK with the verdict's name ("PASS") in verdict; called until
-	 * it is something else than "" (not yet), or the step's verify deadline is over. */
-	enum oc_err (*hold)(void *ctx, struct pg *pg, const struct command *cmd,
-			    const struct plan_verify *verify, int64_t since_us, char *verdict,
-			    size_t verdict_size, char *sentence, size_t sentence_size);
+	/* A step's own verification, looked at once. OC_OK with the verdict's name in ret_verdict ("PASS"), or ""
+	 * when it is too early to say. Called until there is one, or the step's verify deadline is over. */
+	enum oc_err (*hold)(void *ctx, const struct exec_hold *ask, char ret_verdict[32],
+			    char ret_sentence[512], struct oc_fail *reterr);
 	void *ctx;
 };
 MUST_CHECK enum oc_err executor_new(const struct executor_config *cfg, struct executor **ret,

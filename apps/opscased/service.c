@@ -20,6 +20,7 @@
 #include "orchestrator/relay.h"
 #include "orchestrator/transition.h"
 #include "planner/role.h"
+#include "store/retention.h"
 #include "wire/bus/bus.h"
 
 #define WORKERS_MAX 12
@@ -118,7 +119,12 @@ static void on_transition_fact(void *ctx, const char *subject, const char *body,
 
 static void prune(void *ctx, struct pg *pg)
 {
-	(void)ctx, (void)pg;
+	struct retention_report report;
+	struct oc_fail fail;
+
+	(void)ctx;
+	if (retention_run(pg, 1, 1000, NULL, &report, &fail) != OC_OK)
+		log_warn("retention: %s", fail.text);
 }
 
 /* ---- parts ---- */
@@ -391,6 +397,8 @@ void service_stop(struct service *s)
 	/* First nobody asks any more, then nobody works, then nobody steps; what is left lies in the outbox. */
 	waiters_close(s->waiters);
 	api_stop(s->api);
+	for (size_t i = 0; i < s->worker_count; i++)
+		worker_quit(s->workers[i]);
 	for (size_t i = 0; i < s->worker_count; i++)
 		worker_stop(s->workers[i]);
 	janitor_stop(s->janitor);

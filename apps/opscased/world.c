@@ -1,5 +1,4 @@
 #include "apps/opscased/world.h"
-#include "base/clock.h"
 #include "base/mem.h"
 
 /* ---- the gate: dry runs and probes ---- */
@@ -129,34 +128,30 @@ enum oc_err world_may_begin(void *ctx, struct pg *pg, const struct exec_permit *
 	return OC_OK;
 }
 
-enum oc_err world_hold(void *ctx, struct pg *pg, const struct command *cmd, const struct plan_verify *verify,
-		       int64_t since_us, char *verdict, size_t verdict_size, char *sentence,
-		       size_t sentence_size)
+enum oc_err world_hold(void *ctx, const struct exec_hold *ask, char ret_verdict[32], char ret_sentence[512],
+		       struct oc_fail *reterr)
 {
 	struct world *w = ctx;
 	struct verify_report report = { 0 };
-	struct oc_fail fail;
-	enum oc_err err = verifier_look(w->verifier,
-					&(struct verify_job){
-						.who = { .tenant_id = cmd->tenant_id,
-                                                        .tenant = cmd->tenant,
-                                                        .case_id = cmd->case_id,
-                                                        .plan_hash = "",
-                                                        .decision_id = "" },
-						.verify = verify,
-						.began_us = since_us,
-						.ended_us = since_us,
-						.now_us = clock_wall_us()
-        },
-					&report, &fail);
+	struct verify_job job = {
+		.who = { .tenant_id = ask->cmd->tenant_id,
+                        .tenant = ask->cmd->tenant,
+                        .case_id = ask->cmd->case_id,
+                        .plan_hash = ask->plan_hash,
+                        .decision_id = ask->decision_id },
+		.plan = ask->plan,
+		.verify = ask->verify,
+		.keys = ask->keys,
+		.began_us = ask->began_us,
+		.ended_us = ask->ended_us,
+		.now_us = ask->now_us,
+	};
+	enum oc_err err = verifier_look(w->verifier, &job, &report, reterr);
 
-	(void)pg;
-	if (err != OC_OK) {
-		snprintf(sentence, sentence_size, "%s", fail.text);
+	if (err != OC_OK)
 		return err;
-	}
-	snprintf(verdict, verdict_size, "%s", report.later ? "" : verdict_name(report.verdict));
-	snprintf(sentence, sentence_size, "%s", report.reason);
+	snprintf(ret_verdict, 32, "%s", report.later ? "" : verdict_name(report.verdict));
+	snprintf(ret_sentence, 512, "%s", report.reason);
 	verify_report_done(&report);
 	return OC_OK;
 }

@@ -17,6 +17,5 @@ struct verify_world world_for_verifier(struct world *w);
 /* For struct executor_config; ctx is the world. */
 enum oc_err world_may_begin(void *ctx, struct pg *pg, const struct exec_permit *ask, struct exec_leave *ret,
 			    struct oc_fail *reterr);
-enum oc_err world_hold(void *ctx, struct pg *pg, const struct command *cmd, const struct plan_verify *verify,
-		       int64_t since_us, char *verdict, size_t verdict_size, char *sentence,
-		       size_t sentence_size);
+enum oc_err world_hold(void *ctx, const struct exec_hold *ask, char ret_verdict[32], char ret_sentence[512],
+		       struct oc_fail *reterr);
