@@ -203,7 +203,7 @@ static enum truth leaf_truth(const struct policy *p, const struct cond *c, const
 	switch ((enum cond_op)c->op) {
 	case C_EQ:
 	case C_NE: {
-		bool same = type == FACT_IS_TEXT     ? strcmp(have->text, c->v.text) == 0
+		bool same = type == FACT_IS_TEXT     ? strcmp(have->text, c->small ? c->copy : c->v.text) == 0
 			    : type == FACT_IS_NUMBER ? have->number == c->v.number
 						     : have->truth == c->v.truth;
 
@@ -218,8 +218,8 @@ static enum truth leaf_truth(const struct policy *p, const struct cond *c, const
 	case C_LE:
 		return have->number <= c->v.number ? TRUE_ : FALSE_;
 	case C_IN:
-		for (uint32_t i = 0; i < c->list_count; i++) {
-			const union fact_value *v = &p->lists[c->list_at + i];
+		for (uint32_t i = 0; i < c->list.count; i++) {
+			const union fact_value *v = &p->lists[c->list.at + i];
 
 			if (type == FACT_IS_TEXT ? strcmp(have->text, v->text) == 0 : have->number == v->number)
 				return TRUE_;
@@ -475,7 +475,9 @@ void policy_ask(const struct policy *p, const struct facts *f, struct policy_dec
 
 			if (s->hash != h)
 				continue;
-			for (uint32_t i = 0; i < s->count; i++)
+			if (s->count == 1)
+				ask_rule(p, s->at, f, &t);
+			for (uint32_t i = 0; i < s->count && s->count > 1; i++)
 				ask_rule(p, p->cand[s->at + i], f, &t);
 			break;
 		}

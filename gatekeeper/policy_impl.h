@@ -10,9 +10,15 @@ enum cond_op { C_ALL, C_ANY, C_NOT, C_ALWAYS, C_EQ, C_NE, C_GT, C_GE, C_LT, C_LE
 struct cond {
 	uint8_t op;   /* enum cond_op */
 	uint8_t fact; /* enum fact_id, of a leaf */
+	bool small;   /* the text of an eq or ne is in `copy` too: one cache line less to wait for */
 	uint32_t next;
 	union fact_value v; /* of a leaf; of C_IN see list */
-	uint32_t list_at, list_count;
+	union {
+		struct {
+			uint32_t at, count;
+		} list;
+		char copy[16];
+	};
 };
 
 struct rule {
@@ -45,7 +51,7 @@ struct budget_row {
 /* A slot of the index: the rules to look at when the key facts have these values. */
 struct slot {
 	uint64_t hash;
-	uint32_t at, count; /* in `cand`; count 0: empty */
+	uint32_t at, count; /* in `cand`, or the rule itself where it is one; count 0: empty */
 };
 
 #define MASKS_MAX 24

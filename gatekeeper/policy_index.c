@@ -39,14 +39,14 @@ static void find_keys(const struct policy *p, uint32_t at, struct key *keys, uns
 	}
 	if ((c->op != C_EQ && c->op != C_IN) || fact_row((enum fact_id)c->fact)->type != FACT_IS_TEXT)
 		return;
-	if (c->op == C_IN && (c->list_count == 0 || c->list_count > PRODUCT_MAX))
+	if (c->op == C_IN && (c->list.count == 0 || c->list.count > PRODUCT_MAX))
 		return;
 	for (unsigned i = 0; i < *count; i++)
 		if (keys[i].fact == (enum fact_id)c->fact)
 			return;
 	keys[*count].fact = (enum fact_id)c->fact;
-	keys[*count].count = c->op == C_EQ ? 1 : c->list_count;
-	keys[(*count)++].values = c->op == C_EQ ? &c->v : &p->lists[c->list_at];
+	keys[*count].count = c->op == C_EQ ? 1 : c->list.count;
+	keys[(*count)++].values = c->op == C_EQ ? &c->v : &p->lists[c->list.at];
 }
 
 /* How many rules have such a condition on each fact, and how many different values there are: the best key is the
@@ -205,6 +205,8 @@ static void make_slots(struct builder *b)
 		while (p->slots[at].count)
 			at = (at + 1) & p->slots_mask;
 		p->slots[at] = (struct slot){ .hash = h, .at = first, .count = (uint32_t)n - first };
+		if (n - first == 1)
+			p->slots[at].at = p->cand[--n];
 	}
 }
 

@@ -309,8 +309,8 @@ static enum oc_err read_in(struct loader *l, enum fact_id id, const json_t *v, u
 		}
 		p->lists[p->lists_count++] = value;
 	}
-	p->conds[cond].list_at = (uint32_t)first;
-	p->conds[cond].list_count = (uint32_t)(p->lists_count - first);
+	p->conds[cond].list.at = (uint32_t)first;
+	p->conds[cond].list.count = (uint32_t)(p->lists_count - first);
 	return OC_OK;
 }
 
@@ -364,6 +364,10 @@ static enum oc_err read_leaf(struct loader *l, enum fact_id id, enum cond_op op,
 		return err;
 	if (op != C_IN)
 		l->p->conds[at].v = value;
+	if ((op == C_EQ || op == C_NE) && row->type == FACT_IS_TEXT && strlen(value.text) < sizeof(l->p->conds[at].copy)) {
+		snprintf(l->p->conds[at].copy, sizeof(l->p->conds[at].copy), "%s", value.text);
+		l->p->conds[at].small = true;
+	}
 	end_cond(l, at);
 	return OC_OK;
 }

@@ -101,8 +101,8 @@ static void try_leaf(struct search *s, const struct cond *c)
 {
 	enum fact_id id = (enum fact_id)c->fact;
 	const struct fact_row *row = fact_row(id);
-	const union fact_value *values = c->op == C_IN ? &s->p->lists[c->list_at] : &c->v;
-	size_t n = c->op == C_IN ? c->list_count : 1, listed;
+	const union fact_value *values = c->op == C_IN ? &s->p->lists[c->list.at] : &c->v;
+	size_t n = c->op == C_IN ? c->list.count : 1, listed;
 	const char *const *list = closed_list(id, &listed);
 
 	if (c->op == C_EXISTS || row->effort == 0)
