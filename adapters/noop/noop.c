@@ -2,6 +2,9 @@
 #include "common/answer.h"
 #include "noop_manifest.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 static json_int_t wanted(const struct opscase_action *act)
 {
 	json_t *params = answer_object(act->params);
@@ -25,9 +28,22 @@ static int noop_dry_run(void *ctx, const struct opscase_action *act, struct opsc
 	return reply->send(reply, OPSCASE_WOULD_DO, "{\"changes\":[],\"diff\":\"\"}");
 }
 
+/* What is expected is what probe said: {"state": "as it is"}, or nothing of it. */
+static bool same_world(const struct opscase_action *act)
+{
+	json_t *expected = act->expected_binding ? answer_object(act->expected_binding) : NULL;
+	const char *state = json_string_value(json_object_get(expected, "state"));
+	bool same = !json_object_get(expected, "state") || (state && strcmp(state, "as it is") == 0);
+
+	json_decref(expected);
+	return same;
+}
+
 static int noop_run(void *ctx, const struct opscase_action *act, struct opscase_reply *reply)
 {
 	(void)ctx;
+	if (!same_world(act))
+		return answer(reply, OPSCASE_WORLD_CHANGED, json_pack("{s:{s:s}}", "found", "state", "as it is"));
 	return answer(reply, OPSCASE_DONE, json_pack("{s:I}", "changed", wanted(act)));
 }
 

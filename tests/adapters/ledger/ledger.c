@@ -273,7 +273,8 @@ static int effect(struct ledger *l, const struct opscase_action *act, const json
 	if (json_is_true(json_object_get(params, "once")) && found) {
 		answer(reply, OPSCASE_DONE, json_pack("{s:b,s:i}", "already", 1, "changed", 0));
 		r = 1;
-	} else if (expected && json_integer_value(json_object_get(expected, "lines")) != lines) {
+	} else if (json_object_get(expected, "lines") && (!json_is_integer(json_object_get(expected, "lines")) ||
+							  json_integer_value(json_object_get(expected, "lines")) != lines)) {
 		answer(reply, OPSCASE_WORLD_CHANGED, json_pack("{s:O,s:{s:i}}", "expected", expected, "found", "lines", lines));
 		r = 1;
 	} else if (dprintf(fd, "%s %s\n", act->idempotency_key, line ? line : "") < 0 || fsync(fd) != 0) {
