@@ -17,3 +17,26 @@ struct restore_mark {
 };
 MUST_CHECK enum oc_err restore_mark_read(struct pg *pg, struct restore_mark *ret, struct oc_fail *reterr);
 MUST_CHECK enum oc_err restore_effects_off(struct pg *pg, const char *reason, struct oc_fail *reterr);
+
+/* --- finishing: one transaction by the caller, in this order */
+struct restore_case {
+	char tenant_id[24], case_id[40], tenant[64], status[16], head_hex[65];
+	int version, epoch, seq;
+};
+/* Locks the cases that may have gone on after the backup: WAIT_GATE, EXECUTING, VERIFYING. */
+MUST_CHECK enum oc_err restore_cases(struct pg *pg, struct restore_case **ret, size_t *ret_count,
+				     struct oc_fail *reterr);
+/* Parks one as outcome_unknown, with the row of its timeline that says so (sealed by the caller). */
+struct restore_row {
+	const char *event, *actor, *reason, *meta, *canonical, *hash_hex;
+};
+MUST_CHECK enum oc_err restore_park(struct pg *pg, const struct restore_case *c, const char *sentence,
+				    const struct restore_row *row, struct oc_fail *reterr);
+/* Leases, pending approvals, running runs and target locks are void; ids go on behind `mark`, so that none is given
+ * out twice; a new installation id; effects on. */
+struct restore_sum {
+	long long leases, decisions, runs, steps;
+	char installation[40];
+};
+MUST_CHECK enum oc_err restore_void(struct pg *pg, long long mark, struct restore_sum *ret,
+				    struct oc_fail *reterr);

@@ -60,15 +60,16 @@ static enum oc_err no_such_command(int argc, char **argv, struct oc_fail *reterr
 		return oc_fail(reterr, OC_BAD_REQUEST,
 			       "what about the %s? `opscase help %s` lists what can be said", argv[0],
 			       argv[0]);
-	for (const struct cli_command *c = cli_commands; c->path; c++) {
-		AUTO(str) char *first = mem_strndup(c->path, strcspn(c->path, " "));
-		const char *before = near.name;
+	AUTO(str) char *two = argc > 1 ? mem_printf("%s %s", argv[0], argv[1]) : NULL;
+	struct nearest both = { .want = two ? two : want };
 
+	for (const struct cli_command *c = cli_commands; c->path; c++) {
 		nearest_offer(&near, c->path);
-		if (!group && str_distance(want, first) <= strlen(want) / 3 && near.name == before &&
-		    !near.name)
-			near.name = c->path;
+		nearest_offer(&both, c->path);
 	}
+	/* `opscase cse list`: the word after it says which one of the group is meant */
+	if (both.name)
+		near.name = both.name;
 	if (near.name)
 		return oc_fail(reterr, OC_BAD_REQUEST, "there is no command '%s'; did you mean `opscase %s`?",
 			       want, near.name);

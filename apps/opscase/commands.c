@@ -1,17 +1,149 @@
-/* commands.c - every command, one row each. */
+/* commands.c - every command, one row each: help, docs/cli.md and completion are printed from here. */
 #include "apps/opscase/cli.h"
 
-static const struct cli_option up_options[] = {
+#define END        { NULL, NULL, NULL }
+#define OPT_REASON { "reason", "TEXT", "why; stays on the timeline" }
+#define OPT_WATCH  { "watch", NULL, "then follow the case until it is closed or parked" }
+#define OPT_WAIT   { "wait", "SECONDS", "how long to wait for the answer, 0 to 120; 30 by default" }
+#define OPT_IF     { "if-version", "N", "only if the case is still at this version" }
+#define OPT_YES    { "yes", NULL, "do not ask" }
+#define OPT_DB     { "db", "CONNINFO", "another database than the embedded installation's" }
+#define OPT_ADAPTERS         \
+	{ "adapters", "DIR", \
+	  "folder of the adapters; else the setting adapters.dir, else beside the program" }
+
+typedef const struct cli_option options[];
+
+static options up_options = {
 	{ "no-service", NULL, "only PostgreSQL and the bus, for an opscased of your own" },
-	{ NULL,         NULL, NULL						       },
+        END
 };
-static const struct cli_option help_options[] = {
+static options create_options = {
+	{ "summary",  "TEXT",       "what is known, in prose"                                              },
+	{ "severity", "LEVEL",      "TRACE, DEBUG, INFO, WARN, ERROR (by default) or FATAL"                },
+	{ "manual",   NULL,         "somebody asks for each next command; else the loop goes on by itself" },
+	{ "label",    "NAME=VALUE", "service=shop, env=prod, ...; may come several times"                  },
+	{ "evidence", "WHAT",
+         "RESOURCE/METRIC (urn:svc:shop/http.err_rate) or a JSON object; may come several times"           },
+	{ "template", "RUNBOOK",    "the runbook wished for"                                               },
+	{ "param",    "NAME=VALUE", "a parameter of the runbook; may come several times"                   },
+	{ "follows",  "ID",         "the earlier case that this one follows"                               },
+	{ "parent",   "ID",         "the case that this one belongs to"                                    },
+	OPT_WATCH,
+	END,
+};
+static options list_options = {
+	{ "status",   "STATES",
+         "NEW, ANALYZING, PLANNING, WAIT_GATE, EXECUTING, VERIFYING, PARKED, CLOSED; several with commas"  },
+	{ "severity", "LEVEL",  "only these"							       },
+	{ "reason",   "REASON", "only those parked for this: no_plan, verify_failed, outcome_unknown, ..." },
+	{ "text",     "TEXT",   "only those with this in the title"                                        },
+	{ "since",    "TIME",   "opened at or after, like 2026-01-02T03:04:05Z"                            },
+	{ "limit",    "N",      "at most so many; 50 by default"                                           },
+	END,
+};
+static options watch_options = {
+	{ "until",   "STATES",  "stop at one of these states, or at `people` (the gate waits for an approval)" },
+	{ "timeout", "SECONDS", "give up after so long"							},
+	END,
+};
+static options event_options = { OPT_REASON, OPT_IF, OPT_WATCH, END };
+static options resume_options = {
+	{ "rollback",  NULL, "take back what was done: a plan like any other, gated and verified" },
+	{ "replan",    NULL, "make another plan"						  },
+	{ "reanalyse", NULL, "gather the evidence again"                                          },
+	{ "retry",     NULL, "the same state again"                                               },
+	OPT_REASON,
+	OPT_IF,
+	OPT_WATCH,
+	END,
+};
+static options close_options = {
+	{ "resolution", "WORD", "fixed_by_hand, false_alarm, duplicate, accepted, rolled_back or wont_fix" },
+	OPT_REASON,
+	OPT_IF,
+	END,
+};
+static options plan_options = {
+	{ "template", "RUNBOOK",    "the runbook; the planner chooses by default" },
+	{ "param",    "NAME=VALUE", "a parameter of it; may come several times"   },
+	OPT_REASON,
+	OPT_WAIT,
+	OPT_WATCH,
+	END,
+};
+static options drive_options = { OPT_REASON, OPT_WAIT, OPT_WATCH, END };
+static options answer_options = {
+	{ "decision", "ID", "the decision that you looked at; the pending one by default" },
+	OPT_REASON,
+	OPT_WAIT,
+	OPT_WATCH,
+	END,
+};
+static options revision_options = {
+	{ "revision", "N", "not the newest one" },
+        END
+};
+static options lint_options = { OPT_ADAPTERS, END };
+static options from_options = {
+	{ "from", "PATH", "a file or folder instead of those built in" },
+        END
+};
+static options policies_options = {
+	{ "policies", "DIR", "the folder that is tested; ./policies by default" },
+        END
+};
+static options reference_options = {
+	{ "reference", NULL, "the manual of policy files (docs/policy.md)" },
+        END
+};
+static options fsm_options = {
+	{ "format", "FORMAT", "text, markdown, mermaid, dot or matrix" },
+        END
+};
+static options export_options = {
+	{ "heads",  NULL,   "only where each chain ends: a checkpoint, to be kept elsewhere" },
+	{ "output", "FILE", "instead of standard output"                                     },
+	END,
+};
+static options verify_options = {
+	{ "checkpoint", "FILE", "heads that were exported earlier" },
+        END
+};
+static options migrate_options = {
+	{ "to", "N", "this version" },
+        OPT_DB, OPT_YES, END
+};
+static options db_options = { OPT_DB, END };
+static options tenant_options = {
+	{ "name",    "TEXT",       "for people"                                     },
+	{ "label",   "NAME=VALUE", "env=prod, ...; policies can ask for it"         },
+	{ "default", "NAME=VALUE", "a runbook parameter where nothing else says it" },
+	END,
+};
+static options token_options = {
+	{ "role",         "ROLE", "viewer, operator, approver, admin or service"                 },
+	{ "expires",      "TIME", "after 12h, 30d, ...; never by default"                        },
+	{ "installation", NULL,   "good for every tenant (admin and service)"                    },
+	{ "save",         NULL,   "into DATA/tokens/NAME instead of printing it; then --as NAME" },
+	END,
+};
+static options restore_options = {
+	{ "finish", NULL,   "make it safe to go on, and switch effects on" },
+	{ "force",  NULL,   "although the database does not look restored" },
+	{ "actor",  "NAME", "who, for the timelines; $USER by default"     },
+	OPT_DB,
+	OPT_YES,
+	END,
+};
+static options doctor_options = { OPT_ADAPTERS, OPT_DB, END };
+static options help_options = {
 	{ "format", "FORMAT", "text or markdown (the page docs/cli.md)" },
-	{ NULL,     NULL,     NULL				      },
+        END
 };
-static const struct cli_option settings_options[] = {
+static options settings_options = {
 	{ "format", "FORMAT", "text (what holds now, and whence), sample (a config file) or markdown" },
-	{ NULL,     NULL,     NULL								    },
+	END,
 };
 
 const struct cli_command cli_commands[] = {
@@ -21,6 +153,84 @@ const struct cli_command cli_commands[] = {
 	  "Ctrl-C; after any kill the next start goes on with the same data. Settings: DATA/opscase.conf, a --config FILE,\n"
 	  "the environment, --name=value.", up_options, CLI_LOCAL | CLI_SETTINGS },
 	{ "down", "", cli_down, "stop what `opscase up` runs on the data folder", NULL, NULL, CLI_LOCAL },
+
+	{ "case create", "TITLE", cli_case_create, "open a case",
+         "The loop goes on by itself unless --manual: analysis, plan, gate, execution, verification.", create_options, 0 },
+	{ "case list", "", cli_case_list, "list cases, newest first", NULL, list_options, 0 },
+	{ "case show", "ID", cli_case_show, "everything about a case; `last` is the newest one", NULL, NULL,
+         0 },
+	{ "case watch", "ID", cli_case_watch, "follow a case as it moves",
+         "Ends when the case is closed (exit code 0) or parked (1), or at --until (0). With --json one timeline row a line.",
+         watch_options, 0 },
+	{ "case timeline", "ID", cli_case_timeline, "what happened, oldest first", NULL, NULL, 0 },
+	{ "case approve", "ID", cli_case_approve, "approve what the gate asks about; see `opscase gate show`",
+         "Needs the token of an approver who neither opened the case nor wrote the plan: --as approver.", answer_options, 0 },
+	{ "case reject", "ID", cli_case_reject, "say no, with a --reason", NULL, answer_options, 0 },
+	{ "case resume", "ID [MODE]", cli_case_resume, "go on with a parked case", NULL, resume_options, 0 },
+	{ "case settle", "ID OUTCOME", cli_case_settle, "say what became of a step: applied or not_applied",
+         "For cases parked as outcome_unknown, by somebody who looked. Needs --reason.", event_options, 0 },
+	{ "case cancel", "ID", cli_case_cancel, "stop it", NULL, event_options, 0 },
+	{ "case close", "ID", cli_case_close, "close a parked case with a --resolution and a --reason", NULL,
+         close_options, 0 },
+	{ "case reopen", "ID", cli_case_reopen, "open a closed case again", NULL, event_options, 0 },
+	{ "case start", "ID", cli_case_start, "begin the analysis (manual drive)", NULL, event_options, 0 },
+	{ "case plan", "ID", cli_case_plan, "make the plan now (manual drive)", NULL, plan_options, 0 },
+	{ "case gate", "ID", cli_case_gate, "let the gate decide now (manual drive)", NULL, drive_options,
+         0 },
+	{ "case exec", "ID", cli_case_exec, "carry the approved plan out now (manual drive)", NULL,
+         drive_options, 0 },
+	{ "case verify", "ID", cli_case_verify, "verify now (manual drive)", NULL, drive_options, 0 },
+
+	{ "plan show", "ID", cli_plan_show, "the plan of a case: steps, verification, findings", NULL,
+         revision_options, 0 },
+	{ "plan generate", "ID", cli_case_plan, "the same as `case plan`", NULL, plan_options, 0 },
+	{ "gate show", "ID", cli_gate_show,
+         "the approval card: what would be done, to what, how it is taken back", NULL, NULL, 0 },
+
+	{ "runbook list", "[PATH]", cli_runbook_list, "the runbooks built in, or those of a file or folder",
+         NULL, NULL, CLI_LOCAL },
+	{ "runbook lint", "PATH...", cli_runbook_lint, "what is wrong with runbooks, line by line",
+         "Each is filled with its examples and its plan held against the loaded adapters' operations.", lint_options, CLI_LOCAL },
+	{ "runbook show", "NAME", cli_runbook_show, "one runbook", NULL, from_options, CLI_LOCAL },
+	{ "policy test", "FILE...", cli_policy_test, "run cases from a file against a folder of policies",
+         NULL, policies_options, CLI_LOCAL },
+	{ "policy lint", "[DIR]", cli_policy_lint, "what is wrong with a folder of policies", NULL, NULL,
+         CLI_LOCAL },
+	{ "policy show", "[DIR]", cli_policy_show, "the policies as they are compiled", NULL,
+         reference_options, CLI_LOCAL },
+	{ "adapter list", "", cli_adapter_list, "what can be done here: adapters and their operations", NULL,
+         lint_options, CLI_LOCAL },
+	{ "adapter check", "FILE...", cli_adapter_check, "would these adapters load? if not, why", NULL, NULL,
+         CLI_LOCAL },
+	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
+
+	{ "audit export", "[ID...]", cli_audit_export,
+         "timelines with their hash chains, as JSON lines; all cases by default", NULL, export_options, 0 },
+	{ "audit verify", "FILE", cli_audit_verify,
+         "prove an export (- reads standard input); says what is proven and what not", "Works without a server. A chain proves that no row was changed, left out or moved; that the chain as a whole was\n"
+	  "not rewritten is proven against heads that were exported earlier and kept elsewhere: --checkpoint.",
+         verify_options, CLI_LOCAL },
+
+	{ "tenant create", "CODE", cli_tenant_create, "make a tenant", NULL, tenant_options, 0 },
+	{ "tenant list", "", cli_tenant_list, "list tenants", NULL, NULL, 0 },
+	{ "token create", "NAME", cli_token_create, "make a token; it is shown once", NULL, token_options,
+         0 },
+	{ "token list", "", cli_token_list, "list tokens, never their text", NULL, NULL, 0 },
+	{ "token revoke", "ID", cli_token_revoke, "a token is good no more, at once", NULL, NULL, 0 },
+
+	{ "migrate up", "", cli_migrate_up, "bring the database to what this program needs", NULL,
+         migrate_options, CLI_LOCAL },
+	{ "migrate down", "", cli_migrate_down, "take migrations back, with the data in their tables", NULL,
+         migrate_options, CLI_LOCAL },
+	{ "migrate status", "", cli_migrate_status,
+         "which migrations are in place; exit code 1 when some are not", NULL, db_options, CLI_LOCAL },
+	{ "restore", "", cli_restore,
+         "after the database came back from a backup: what is known, and --finish", "A restored database has forgotten what was done since the backup. `opscase up` recognises it and keeps effects off.\n"
+	  "--finish parks every case at the gate or later as outcome_unknown, voids leases and open approvals, gives the\n"
+	  "installation a new id, and switches effects on.", restore_options, CLI_LOCAL },
+	{ "doctor", "", cli_doctor, "is everything as it has to be? one line each, and what to do", NULL,
+         doctor_options, CLI_LOCAL | CLI_SETTINGS },
+
 	{ "settings", "", cli_settings, "every setting of the service: what holds, a sample file, the manual",
          NULL, settings_options, CLI_LOCAL | CLI_SETTINGS },
 	{ "completion", "SHELL", cli_completion_command, "completion for bash or zsh",

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/settings.h"
+#include "store/restore.h"
 #include "store/tenant.h"
 #include "store/token.h"
 #include "wire/http/client.h"
@@ -477,6 +478,14 @@ static void reload(struct up *up)
 		kill(up->service.pid, SIGHUP);
 }
 
+/* Somebody said `opscase restore --finish`, which wrote the new mark. */
+static bool effects_are_on(struct up *up)
+{
+	struct restore_mark mark;
+
+	return restore_mark_read(up->pg, &mark, NULL) == OC_OK && str_eq(mark.effects, "on");
+}
+
 static void keep_alive(struct up *up)
 {
 	struct child *all[] = { &up->postgres.child, &up->nats.child, &up->service };
@@ -504,6 +513,10 @@ static void keep_alive(struct up *up)
 			log_error("%s", fail.text);
 		if (reload_asked)
 			reload(up);
+		if (up->trouble[0] && now - marked_ms >= 3000 && effects_are_on(up)) {
+			tell(up, "effects", "on again");
+			up->trouble[0] = '\0';
+		}
 		/* While effects are off the old mark must stand: it is what says so. */
 		if (now - marked_ms >= 3000 && !up->trouble[0]) {
 			if (up_identity_write(up->pg, up->data, &up->mark, &fail) != OC_OK)
