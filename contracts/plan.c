@@ -1,17 +1,8 @@
 #include "contracts/plan.h"
 #include "base/mem.h"
-#include "contracts_files.h"
 
 /* Where no deadline is given: the longest window, and time for late data and for the bucket to close. */
 #define VERIFY_SLACK_S 300
-
-const char *contract_file(const char *name)
-{
-	for (const struct embedded_file *f = contracts_files; f->name; f++)
-		if (str_eq(f->name, name))
-			return f->text;
-	return NULL;
-}
 
 /* --- parsing: for documents that passed lint, but certain not to crash on others */
 

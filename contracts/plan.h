@@ -4,6 +4,7 @@
  * nothing here touches a database or an adapter. A contract is made once from the list of operations,
  * is read-only afterwards, and any thread may use it. */
 #pragma once
+#include "contracts/files.h"
 #include "domain/operation.h"
 #include "domain/plan.h"
 #include "wire/json/schema.h"
@@ -85,6 +86,3 @@ struct plan_applied {
 MUST_CHECK enum oc_err plan_derive_rollback(const json_t *plan, const struct operation_list *ops,
 					    const struct plan_applied *applied, size_t applied_count,
 					    json_t **ret, struct oc_fail *reterr);
-
-/* The schemas and events under contracts/ as they are embedded: "contracts/plan.schema.json". NULL if none. */
-const char *contract_file(const char *name);
