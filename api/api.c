@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define HANDLER_THREADS 64
+
 /* What the server refuses before a handler sees it looks like every other problem. */
 static void on_refuse(void *ctx, int status, const char *detail, struct http_response *a)
 {
@@ -79,8 +81,12 @@ enum oc_err api_start(const struct api_config *config, const struct api_deps *de
 	enum oc_err err;
 
 	api->deps = *deps;
+	if (!http.handler_threads)
+		http.handler_threads = HANDLER_THREADS;
+	/* Each waiting call holds a thread: a quarter is always left for those who do not wait. */
+	waiters_cap(deps->waiters_ref, http.handler_threads - http.handler_threads / 4);
 	api->default_wait_s = config->default_wait_s ? config->default_wait_s : 30;
-	api->auth = auth_new(deps->worker_pool);
+	api->auth = auth_new(deps->api_pool);
 	err = http_server_start(&http, &api->server, reterr);
 	if (err != OC_OK) {
 		auth_free(api->auth);

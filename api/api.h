@@ -56,7 +56,7 @@ struct api_config {
 	unsigned port;                  /* 0: any */
 	const char *tls_cert, *tls_key; /* PEM text */
 	bool plain_anywhere;            /* TLS ends in front of us */
-	unsigned handler_threads;       /* 0: 64 */
+	unsigned handler_threads;       /* 0: 64; three quarters of them may wait for cases */
 	unsigned per_address;           /* connections; 0: the server's default */
 	unsigned head_ms, body_ms;      /* 0: the server's defaults */
 	int default_wait_s;             /* 0: 30 */

@@ -77,7 +77,9 @@ enum oc_err auth_check(struct auth *a, const char *header, struct token *ret, st
 		return oc_fail(reterr, OC_UNAUTHENTICATED, "send `Authorization: Bearer oct_...`");
 	for (token += 7; *token == ' '; token++)
 		;
-	/* What is no token of ours is hashed and looked up as well: refusal takes the same time whatever was sent. */
+	/* What cannot be a token is not worth a look into the database. The answer is the same. */
+	if (strlen(token) != TOKEN_TEXT - 1 || !str_starts(token, "oct_"))
+		return oc_fail(reterr, OC_UNAUTHENTICATED, "%s", TOKEN_REFUSED);
 	hash_sha256(token, strlen(token), hash);
 	slot = &a->slot[hash[0] % SLOTS];
 	pthread_mutex_lock(&a->lock);

@@ -97,6 +97,16 @@ unsigned waiters_count(struct waiters *hub)
 	return n;
 }
 
+void waiters_cap(struct waiters *hub, unsigned max)
+{
+	if (!hub)
+		return;
+	pthread_mutex_lock(&hub->lock);
+	if (max < hub->max)
+		hub->max = max;
+	pthread_mutex_unlock(&hub->lock);
+}
+
 enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter **ret,
 			 struct oc_fail *reterr)
 {
@@ -112,13 +122,15 @@ enum oc_err waiter_enter(struct waiters *hub, const char *case_id, struct waiter
 	pthread_condattr_destroy(&mono);
 	pthread_mutex_lock(&hub->lock);
 	if (hub->count >= hub->max) {
+		unsigned max = hub->max;
+
 		pthread_mutex_unlock(&hub->lock);
 		pthread_cond_destroy(&w->wake);
 		free(w);
 		return oc_fail(
 			reterr, OC_BUSY,
 			"%u requests wait for their cases already; ask with `Prefer: wait=0` and look later",
-			hub->max);
+			max);
 	}
 	w->next = hub->bucket[b];
 	hub->bucket[b] = w;

@@ -17,6 +17,8 @@ void waiters_notify(struct waiters *hub, const char *case_id); /* NULL hub is fi
 void waiters_close(struct waiters *hub);
 bool waiters_closed(const struct waiters *hub);
 unsigned waiters_count(struct waiters *hub);
+/* At most so many from now on; never more than at waiters_new. */
+void waiters_cap(struct waiters *hub, unsigned max);
 
 /* Enter before reading the case: what happens between the read and the wait is then not missed.
  * OC_BUSY when too many wait. */

@@ -148,9 +148,8 @@ enum oc_err token_find(struct pg *pg, const unsigned char hash[HASH_LEN], struct
 	err = pg_query(pg, sql_find, PG_ARGS(hex), &r, reterr);
 	if (err != OC_OK)
 		return err;
-	/* One sentence for all: whether a token ever existed is nobody's business. */
 	if (pg_rows(r) == 0 || !pg_bool(r, 0, 6))
-		return oc_fail(reterr, OC_UNAUTHENTICATED, "the bearer token is unknown, revoked or expired");
+		return oc_fail(reterr, OC_UNAUTHENTICATED, "%s", TOKEN_REFUSED);
 	*ret = (struct token){ .tenant_id = pg_int(r, 0, 1),
 			       .role = token_role_parse(pg_text(r, 0, 4)),
 			       .expires_us = pg_int(r, 0, 5) };

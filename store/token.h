@@ -29,6 +29,9 @@ MUST_CHECK enum oc_err token_revoke(struct pg *pg, long long tenant_id, const ch
 /* Without the hashes; tenant_id 0: everything. */
 MUST_CHECK enum oc_err token_list(struct pg *pg, long long tenant_id, json_t **ret, struct oc_fail *reterr);
 
+/* The one sentence for every refusal: whether a token ever existed is nobody's business. */
+#define TOKEN_REFUSED "the bearer token is unknown, revoked or expired"
+
 struct token {
 	char id[UUID_TEXT], tenant[64], name[128];
 	long long tenant_id; /* 0: of the installation */

@@ -59,6 +59,21 @@ static void more_than_the_limit_are_sent_away(void **state)
 	waiters_free(hub);
 }
 
+static void a_cap_only_lowers_the_limit(void **state)
+{
+	struct waiters *hub = waiters_new(2);
+	struct waiter *one = NULL, *two = NULL;
+
+	(void)state;
+	waiters_cap(hub, 100);
+	waiters_cap(hub, 1);
+	waiters_cap(hub, 2);
+	assert_int_equal(waiter_enter(hub, A, &one, NULL), OC_OK);
+	assert_int_equal(waiter_enter(hub, B, &two, NULL), OC_BUSY);
+	waiter_leave(one);
+	waiters_free(hub);
+}
+
 static void *wait_long(void *arg)
 {
 	struct waiter *w = arg;
@@ -104,6 +119,7 @@ int main(void)
 		cmocka_unit_test(what_happens_before_the_wait_is_not_missed),
 		cmocka_unit_test(only_those_of_the_case_are_woken),
 		cmocka_unit_test(more_than_the_limit_are_sent_away),
+		cmocka_unit_test(a_cap_only_lowers_the_limit),
 		cmocka_unit_test(stopping_ends_every_wait),
 		cmocka_unit_test(nobody_sleeps_longer_than_a_second),
 	};
