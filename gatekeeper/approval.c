@@ -4,16 +4,14 @@
 #include "worker/worker.h"
 
 #define BREAK_GLASS "break-glass:"
-#define MAKE_ONE "make one with `opscase token create --role approver --name NAME`"
+#define MAKE_ONE    "make one with `opscase token create --role approver --name NAME`"
 
 static bool listed(const json_t *list, const char *text)
 {
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(list, i, v)
-		if (str_eq(json_string_value(v), text))
-			return true;
+	json_array_foreach(list, i, v) if (str_eq(json_string_value(v), text)) return true;
 	return false;
 }
 
@@ -39,8 +37,8 @@ static enum oc_err still_open(const struct gate_ask *ask, struct oc_fail *reterr
 		       str_empty(ask->status) ? "unknown" : ask->status);
 }
 
-enum oc_err gate_check_approval(const struct gate_ask *ask, const struct gate_person *who, struct gate_may *ret,
-				struct oc_fail *reterr)
+enum oc_err gate_check_approval(const struct gate_ask *ask, const struct gate_person *who,
+				struct gate_may *ret, struct oc_fail *reterr)
 {
 	const json_t *roles = json_object_get(ask->terms, "roles");
 	struct gate_may may = { 0 };
@@ -54,9 +52,11 @@ enum oc_err gate_check_approval(const struct gate_ask *ask, const struct gate_pe
 		const char *why = who->reason + strlen(BREAK_GLASS);
 
 		if (!listed(json_object_get(ask->terms, "break_glass"), who->role))
-			return oc_fail(reterr, OC_FORBIDDEN, "role %s may not break the glass here", who->role);
+			return oc_fail(reterr, OC_FORBIDDEN, "role %s may not break the glass here",
+				       who->role);
 		if (why[strspn(why, " ")] == '\0')
-			return oc_fail(reterr, OC_FORBIDDEN, "breaking the glass needs a reason after '" BREAK_GLASS "'");
+			return oc_fail(reterr, OC_FORBIDDEN,
+				       "breaking the glass needs a reason after '" BREAK_GLASS "'");
 		may.break_glass = true;
 		may.self = own;
 		*ret = may;
@@ -66,21 +66,24 @@ enum oc_err gate_check_approval(const struct gate_ask *ask, const struct gate_pe
 		AUTO(text) struct text t = { 0 };
 
 		join(roles, " or ", &t);
-		return oc_fail(reterr, OC_FORBIDDEN, "role %s may not approve this: it asks for %s; " MAKE_ONE,
+		return oc_fail(reterr, OC_FORBIDDEN,
+			       "role %s may not approve this: it asks for %s; " MAKE_ONE,
 			       str_empty(who->role) ? "(none)" : who->role, text_str(&t));
 	}
 	if (own && !str_eq(json_str(ask->terms, "self_approval"), "warn"))
-		return oc_fail(reterr, OC_FORBIDDEN,
-			       "%s opened the case or wrote the plan, and may not approve it (self_approval: deny); another "
-			       "approver is needed: " MAKE_ONE,
-			       who->principal);
+		return oc_fail(
+			reterr, OC_FORBIDDEN,
+			"%s opened the case or wrote the plan, and may not approve it (self_approval: deny); another "
+			"approver is needed: " MAKE_ONE,
+			who->principal);
 	may.self = own;
 	*ret = may;
 	return OC_OK;
 }
 
 /* Saying no needs less than saying yes: whoever may act on cases at all, on their own plans too. */
-static enum oc_err check_reject(const struct gate_ask *ask, const struct gate_person *who, struct oc_fail *reterr)
+static enum oc_err check_reject(const struct gate_ask *ask, const struct gate_person *who,
+				struct oc_fail *reterr)
 {
 	enum oc_err err = still_open(ask, reterr);
 
@@ -89,7 +92,8 @@ static enum oc_err check_reject(const struct gate_ask *ask, const struct gate_pe
 	if (listed(json_object_get(ask->terms, "roles"), who->role) || str_eq(who->role, "operator") ||
 	    str_eq(who->role, "approver") || str_eq(who->role, "admin"))
 		return OC_OK;
-	return oc_fail(reterr, OC_FORBIDDEN, "role %s may not reject a plan; operator, approver and admin may",
+	return oc_fail(reterr, OC_FORBIDDEN,
+		       "role %s may not reject a plan; operator, approver and admin may",
 		       str_empty(who->role) ? "(none)" : who->role);
 }
 
@@ -110,9 +114,9 @@ static void take_name(void *ctx, const char *value)
 	n->count++;
 }
 
-enum oc_err gate_check_approval_row(struct pg *pg, long long tenant_id, const char *case_id, const char *decision_id,
-				    const struct gate_person *who, bool reject, char *ret_decision,
-				    struct gate_may *ret, struct oc_fail *reterr)
+enum oc_err gate_check_approval_row(struct pg *pg, long long tenant_id, const char *case_id,
+				    const char *decision_id, const struct gate_person *who, bool reject,
+				    char *ret_decision, struct gate_may *ret, struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	AUTO(json) json_t *terms = NULL;

@@ -1,7 +1,7 @@
 #include "gatekeeper/card.h"
 #include "base/clock.h"
 
-#define DIFF_MAX (16 * 1024) /* bytes of a preview that are kept per step */
+#define DIFF_MAX    (16 * 1024) /* bytes of a preview that are kept per step */
 #define CHANGES_MAX 50
 
 static json_t *parsed(const char *text)
@@ -60,9 +60,9 @@ static json_t *step_card(const struct card_in *in, size_t i)
 	const struct plan_step *step = &in->plan->step[i];
 	const struct step_look *s = &in->look->step[i];
 	const struct facts *f = &in->facts[i];
-	json_t *o = json_pack("{s:I,s:s,s:o,s:o,s:i,s:i,s:b}", "step", (json_int_t)i, "action", step->action, "target",
-			      parsed(step->target), "params", parsed(step->params), "timeout_s", step->timeout_s, "retry",
-			      step->retry, "reversible", s->reversible);
+	json_t *o = json_pack("{s:I,s:s,s:o,s:o,s:i,s:i,s:b}", "step", (json_int_t)i, "action", step->action,
+			      "target", parsed(step->target), "params", parsed(step->params), "timeout_s",
+			      step->timeout_s, "retry", step->retry, "reversible", s->reversible);
 	json_t *changes = json_array();
 	const json_t *list = json_object_get(s->preview, "changes"), *v;
 	const char *diff = json_str(s->preview, "diff");
@@ -70,9 +70,7 @@ static json_t *step_card(const struct card_in *in, size_t i)
 
 	if (step->undo)
 		json_object_set_new(o, "undo_of", json_integer(step->undo_of));
-	json_array_foreach(list, n, v)
-		if (n < CHANGES_MAX)
-			json_array_append(changes, (json_t *)v);
+	json_array_foreach(list, n, v) if (n < CHANGES_MAX) json_array_append(changes, (json_t *)v);
 	json_object_set_new(o, "changes", changes);
 	if (diff)
 		json_object_set_new(o, "diff", cut_text(diff, DIFF_MAX));
@@ -84,17 +82,20 @@ static json_t *step_card(const struct card_in *in, size_t i)
 		json_object_set_new(o, "already_applied", json_true());
 	if (*s->needs)
 		json_put(o, "needs", s->needs);
-	json_object_set_new(o, "risk", fact_known(f, FACT_RISK) ? json_real(f->v[FACT_RISK].number) : json_null());
-	json_object_set_new(o, "blast", json_pack("{s:s,s:o,s:o}", "what", s->op ? operation_blast_name(s->op->blast) : "unknown",
-						  "downstream", number_or_null(f, FACT_DOWNSTREAM), "upstream",
-						  number_or_null(f, FACT_UPSTREAM)));
+	json_object_set_new(o, "risk",
+			    fact_known(f, FACT_RISK) ? json_real(f->v[FACT_RISK].number) : json_null());
+	json_object_set_new(o, "blast",
+			    json_pack("{s:s,s:o,s:o}", "what",
+				      s->op ? operation_blast_name(s->op->blast) : "unknown", "downstream",
+				      number_or_null(f, FACT_DOWNSTREAM), "upstream",
+				      number_or_null(f, FACT_UPSTREAM)));
 	return o;
 }
 
 static json_t *undo_step(const struct plan_step *step, const char *how)
 {
-	return json_pack("{s:s,s:o,s:o,s:s}", "action", step->action, "target", parsed(step->target), "params",
-			 parsed(step->params), "how", how);
+	return json_pack("{s:s,s:o,s:o,s:s}", "action", step->action, "target", parsed(step->target),
+			 "params", parsed(step->params), "how", how);
 }
 
 /* How the plan would be taken back, in the order in which it would happen. */
@@ -117,7 +118,8 @@ static json_t *undo_card(const struct card_in *in)
 		if (step->compensate)
 			json_array_append_new(list, undo_step(step->compensate, "the step's compensate"));
 		else if (s->op && s->op->has_undo && s->reversible)
-			json_array_append_new(list, undo_step(step, "the adapter's undo, from what was before"));
+			json_array_append_new(list,
+					      undo_step(step, "the adapter's undo, from what was before"));
 		else if (!s->op || s->op->blast != BLAST_NONE)
 			json_array_append_new(list, undo_step(step, "no way back"));
 	}
@@ -137,16 +139,19 @@ static json_t *risk_card(const struct card_in *in)
 			risk = worst->op->risk;
 		}
 	if (worst)
-		json_array_append_new(reasons, json_sprintf("%s has the highest risk of its steps, %g", worst->op->name, risk));
+		json_array_append_new(reasons, json_sprintf("%s has the highest risk of its steps, %g",
+							    worst->op->name, risk));
 	if (in->plan->has_risk)
 		json_array_append_new(reasons, json_sprintf("the plan itself says %g", in->plan->risk_score));
 	if (fact_known(f, FACT_TIMES_SUCCEEDED) && fact_known(f, FACT_TIMES_FAILED))
-		json_array_append_new(reasons, json_sprintf("the same plan helped %g times and failed %g times before",
-							    f->v[FACT_TIMES_SUCCEEDED].number,
-							    f->v[FACT_TIMES_FAILED].number));
+		json_array_append_new(reasons,
+				      json_sprintf("the same plan helped %g times and failed %g times before",
+						   f->v[FACT_TIMES_SUCCEEDED].number,
+						   f->v[FACT_TIMES_FAILED].number));
 	if (fact_known(f, FACT_UNDO_PLAN) && !f->v[FACT_UNDO_PLAN].truth)
 		json_array_append_new(reasons, json_string("not every step can be taken back"));
-	return json_pack("{s:o,s:o}", "highest", risk < 0 ? json_null() : json_real(risk), "reasons", reasons);
+	return json_pack("{s:o,s:o}", "highest", risk < 0 ? json_null() : json_real(risk), "reasons",
+			 reasons);
 }
 
 static json_t *warnings(const struct card_in *in)
@@ -160,20 +165,28 @@ static json_t *warnings(const struct card_in *in)
 		bool harmless = s->op && s->op->blast == BLAST_NONE;
 
 		if (!s->binding && !harmless)
-			json_array_append_new(list, json_sprintf("step %zu: world not bound (%s): a change between approval and "
-								 "execution will not be noticed",
-								 i + 1, bound_sentence(s)));
+			json_array_append_new(
+				list,
+				json_sprintf("step %zu: world not bound (%s): a change between approval and "
+					     "execution will not be noticed",
+					     i + 1, bound_sentence(s)));
 		if (s->dry.said != GATE_WOULD_DO && !harmless && !in->plan->step[i].undo)
-			json_array_append_new(list, json_sprintf("step %zu: no preview (%s)", i + 1, preview_sentence(s)));
+			json_array_append_new(list, json_sprintf("step %zu: no preview (%s)", i + 1,
+								 preview_sentence(s)));
 		if (s->applied)
-			json_array_append_new(list, json_sprintf("step %zu: the wanted state is in place already", i + 1));
+			json_array_append_new(list,
+					      json_sprintf("step %zu: the wanted state is in place already",
+							   i + 1));
 	}
 	for (size_t i = 0; i < in->decision->hits_count && i < POLICY_HITS_MAX; i++)
 		if (in->decision->hits[i].unsure)
-			json_array_append_new(list, json_sprintf("it is not known whether rule %s holds; it counts as if it asked",
-								 in->decision->hits[i].id));
+			json_array_append_new(
+				list,
+				json_sprintf("it is not known whether rule %s holds; it counts as if it asked",
+					     in->decision->hits[i].id));
 	if (in->decision->answer == POLICY_ASK && policy_self_approval(in->policy) == SELF_APPROVAL_WARN)
-		json_array_append_new(list, json_string("self approval is possible here (self_approval: warn)"));
+		json_array_append_new(list,
+				      json_string("self approval is possible here (self_approval: warn)"));
 	return list;
 }
 
@@ -187,8 +200,8 @@ static json_t *terms(const struct card_in *in)
 		json_array_append_new(authors, json_string(in->created_by));
 	return json_pack("{s:o,s:i,s:s,s:o,s:o}", "roles", policy_roles_json(in->decision->roles), "quorum",
 			 (int)in->decision->quorum, "self_approval",
-			 policy_self_approval(in->policy) == SELF_APPROVAL_WARN ? "warn" : "deny", "authors", authors,
-			 "break_glass", policy_roles_json(policy_break_glass_roles(in->policy)));
+			 policy_self_approval(in->policy) == SELF_APPROVAL_WARN ? "warn" : "deny", "authors",
+			 authors, "break_glass", policy_roles_json(policy_break_glass_roles(in->policy)));
 }
 
 json_t *card_make(const struct card_in *in)
@@ -199,9 +212,10 @@ json_t *card_make(const struct card_in *in)
 	for (size_t i = 0; i < in->look->count; i++)
 		json_array_append_new(steps, step_card(in, i));
 	clock_format(in->expires_us, expires, sizeof(expires));
-	card = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:i,s:s}", "case_id", in->case_id, "title", in->title, "tenant",
-			 in->tenant, "plan_id", in->plan_id, "plan_hash", in->plan_hash, "kind", in->kind, "template",
-			 in->template_name, "revision", in->revision, "source", in->source);
+	card = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:i,s:s}", "case_id", in->case_id, "title", in->title,
+			 "tenant", in->tenant, "plan_id", in->plan_id, "plan_hash", in->plan_hash, "kind",
+			 in->kind, "template", in->template_name, "revision", in->revision, "source",
+			 in->source);
 	json_put(card, "plan_title", in->plan->title ? in->plan->title : "");
 	json_put(card, "answer", policy_answer_name(in->decision->answer));
 	json_put(card, "reason", in->decision->reason);
@@ -211,8 +225,9 @@ json_t *card_make(const struct card_in *in)
 	json_object_set_new(card, "rules", policy_rules_json(in->decision));
 	json_object_set_new(card, "terms", terms(in));
 	json_put(card, "expires_at", expires);
-	json_object_set_new(card, "cost", json_pack("{s:i,s:i}", "exec_at_most_s", in->exec_budget_s, "verify_at_most_s",
-						    in->verify_budget_s));
+	json_object_set_new(card, "cost",
+			    json_pack("{s:i,s:i}", "exec_at_most_s", in->exec_budget_s, "verify_at_most_s",
+				      in->verify_budget_s));
 	if (!str_empty(in->nearest))
 		json_put(card, "nearest", in->nearest);
 	json_object_set_new(card, "warnings", warnings(in));
@@ -232,7 +247,8 @@ static void add_safe(struct text *out, const char *s, const char *indent)
 			text_add(out, "    ");
 		else if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			text_addf(out, "\\x%02x", (unsigned char)*s);
-		else if ((unsigned char)s[0] == 0xC2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xA0)
+		else if ((unsigned char)s[0] == 0xC2 && (unsigned char)s[1] >= 0x80 &&
+			 (unsigned char)s[1] < 0xA0)
 			text_addf(out, "\\u%04x", (unsigned)(unsigned char)*++s); /* C1 controls */
 		else
 			text_add_n(out, s, 1);
@@ -268,7 +284,8 @@ static void print_step(const json_t *s, struct text *out)
 	text_add(out, "\n     params ");
 	add_json(out, json_object_get(s, "params"));
 	text_add(out, "\n");
-	json_array_foreach(changes, i, v) {
+	json_array_foreach(changes, i, v)
+	{
 		text_add(out, "     ~ ");
 		add_safe(out, json_str_or(v, "what", "?"), "       ");
 		text_add(out, ": ");
@@ -303,7 +320,8 @@ static void print_list(struct text *out, const char *name, const json_t *list)
 	if (json_array_size(list) == 0)
 		return;
 	text_addf(out, "%s\n", name);
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		text_add(out, "  ");
 		add_safe(out, json_is_string(v) ? json_string_value(v) : "?", "    ");
 		text_add(out, "\n");
@@ -318,21 +336,23 @@ void card_print(const json_t *card, struct text *out)
 
 	add_field(out, "case", json_str_or(card, "title", "?"));
 	add_field(out, "", json_str_or(card, "case_id", "?"));
-	text_addf(&line, "%s (%s, from a %s%s%s), %.12s", json_str_or(card, "plan_title", "?"), json_str_or(card, "kind", "?"),
-		  json_str_or(card, "source", "?"), json_str(card, "template") ? " " : "", json_str_or(card, "template", ""),
+	text_addf(&line, "%s (%s, from a %s%s%s), %.12s", json_str_or(card, "plan_title", "?"),
+		  json_str_or(card, "kind", "?"), json_str_or(card, "source", "?"),
+		  json_str(card, "template") ? " " : "", json_str_or(card, "template", ""),
 		  json_str_or(card, "plan_hash", ""));
 	add_field(out, "plan", text_str(&line));
 	add_field(out, "answer", json_str_or(card, "answer", "?"));
 	add_field(out, "because", json_str_or(card, "reason", ""));
 	text_add(out, "steps\n");
 	list = json_object_get(card, "steps");
-	json_array_foreach(list, i, v)
-		print_step(v, out);
+	json_array_foreach(list, i, v) print_step(v, out);
 	list = json_object_get(card, "undo");
 	text_add(out, "way back\n");
 	if (json_array_size(list) == 0)
-		text_add(out, str_eq(json_str(card, "kind"), "rollback") ? "  this is the way back\n" : "  none is needed\n");
-	json_array_foreach(list, i, v) {
+		text_add(out, str_eq(json_str(card, "kind"), "rollback") ? "  this is the way back\n"
+									 : "  none is needed\n");
+	json_array_foreach(list, i, v)
+	{
 		text_addf(out, "  %zu. ", i + 1);
 		add_safe(out, json_str_or(v, "action", "?"), "     ");
 		text_addf(out, " (%s)\n", json_str_or(v, "how", "?"));
@@ -350,11 +370,12 @@ void card_print(const json_t *card, struct text *out)
 	if (str_eq(json_str(card, "answer"), "ask")) {
 		AUTO(str) char *roles = json_text(json_object_get(t, "roles"));
 
-		text_addf(out, "asks       %lld of %s, until %s\n", (long long)json_int_or(t, "quorum", 1), roles,
-			  json_str_or(card, "expires_at", "?"));
+		text_addf(out, "asks       %lld of %s, until %s\n", (long long)json_int_or(t, "quorum", 1),
+			  roles, json_str_or(card, "expires_at", "?"));
 	}
 	v = json_object_get(card, "cost");
-	text_addf(out, "takes      at most %llds, then at most %llds to verify\n", (long long)json_int_or(v, "exec_at_most_s", 0),
+	text_addf(out, "takes      at most %llds, then at most %llds to verify\n",
+		  (long long)json_int_or(v, "exec_at_most_s", 0),
 		  (long long)json_int_or(v, "verify_at_most_s", 0));
 	if (json_str(card, "nearest"))
 		add_field(out, "otherwise", json_str(card, "nearest"));

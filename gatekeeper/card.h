@@ -15,7 +15,7 @@ struct card_in {
 	const struct facts *facts; /* per step of the plan */
 	const struct policy *policy;
 	const struct policy_decision *decision;
-	const char *nearest;	/* policy_nearest_flip() */
+	const char *nearest; /* policy_nearest_flip() */
 	int64_t expires_us;
 	int exec_budget_s, verify_budget_s;
 	const char *opened_by, *created_by;

@@ -52,7 +52,8 @@ void gate_go_done(struct gate_go *go)
 }
 
 /* The decision falls, and the executor says so. */
-static enum oc_err fall(struct check *c, struct pg *pg, struct oc_fail *reterr, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static enum oc_err fall(struct check *c, struct pg *pg, struct oc_fail *reterr, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 static enum oc_err fall(struct check *c, struct pg *pg, struct oc_fail *reterr, const char *fmt, ...)
 {
 	char tenant[24];
@@ -64,9 +65,11 @@ static enum oc_err fall(struct check *c, struct pg *pg, struct oc_fail *reterr, 
 	while (*c->ret->sentence && !str_utf8_ok(c->ret->sentence, strlen(c->ret->sentence)))
 		c->ret->sentence[strlen(c->ret->sentence) - 1] = '\0';
 	c->ret->go = false;
-	log_info("case %s: decision %s does not hold: %s", c->d->case_id, c->d->decision_id, c->ret->sentence);
+	log_info("case %s: decision %s does not hold: %s", c->d->case_id, c->d->decision_id,
+		 c->ret->sentence);
 	snprintf(tenant, sizeof(tenant), "%lld", c->d->tenant_id);
-	return pg_query(pg, SQL_DECISION_VOID, PG_ARGS(tenant, c->d->decision_id, c->ret->sentence), NULL, reterr);
+	return pg_query(pg, SQL_DECISION_VOID, PG_ARGS(tenant, c->d->decision_id, c->ret->sentence), NULL,
+			reterr);
 }
 
 static enum oc_err read_row(struct check *c, struct pg *pg, struct oc_fail *reterr)
@@ -79,8 +82,8 @@ static enum oc_err read_row(struct check *c, struct pg *pg, struct oc_fail *rete
 
 	snprintf(tenant, sizeof(tenant), "%lld", d->tenant_id);
 	snprintf(epoch, sizeof(epoch), "%d", d->epoch);
-	err = pg_query(pg, SQL_DECISION_DISPATCH, PG_ARGS(tenant, d->case_id, d->plan_id, d->decision_id, epoch), &c->row,
-		       reterr);
+	err = pg_query(pg, SQL_DECISION_DISPATCH,
+		       PG_ARGS(tenant, d->case_id, d->plan_id, d->decision_id, epoch), &c->row, reterr);
 	if (err != OC_OK || pg_rows(c->row) == 0)
 		return err;
 	err = json_read_own(at(c, DC_WORLD), &c->world, reterr);
@@ -90,7 +93,8 @@ static enum oc_err read_row(struct check *c, struct pg *pg, struct oc_fail *rete
 		return err;
 	steps = json_object_get(c->facts_doc, "steps");
 	c->facts = mem_array(json_array_size(steps) + 1, sizeof(*c->facts));
-	json_array_foreach(steps, i, v) {
+	json_array_foreach(steps, i, v)
+	{
 		err = facts_read(v, &c->facts[c->facts_count++], reterr);
 		if (err != OC_OK)
 			return err;
@@ -116,8 +120,7 @@ static void terms_before(const struct check *c, struct policy_decision *ret)
 		ret->quorum = 1000;
 	if (json_read_own(at(c, DC_WHO), &who, NULL) != OC_OK)
 		return;
-	json_array_foreach(who, i, v)
-		ret->roles |= policy_role_bit(json_string_value(v));
+	json_array_foreach(who, i, v) ret->roles |= policy_role_bit(json_string_value(v));
 }
 
 /* Facts as they were, but for the clock, the switches and the budget: those are asked again. */
@@ -143,7 +146,8 @@ static enum oc_err policy_now(struct check *c, struct pg *pg, bool *ret_stricter
 	policy_ask_plan(lease->policy, c->facts, c->facts_count, &now);
 	terms_before(c, &before);
 	*ret_stricter = policy_is_stricter(&now, &before);
-	snprintf(why, why_size, "policy is stricter now (%s): %s", policy_answer_name(now.answer), now.reason);
+	snprintf(why, why_size, "policy is stricter now (%s): %s", policy_answer_name(now.answer),
+		 now.reason);
 	return OC_OK;
 }
 
@@ -169,7 +173,8 @@ static enum oc_err same_world(struct check *c, struct pg *pg, bool *ret_same, st
 		return fall(c, pg, reterr, "the arguments are not those that were approved");
 	for (size_t i = 0; i < c->look.count; i++)
 		if (!c->look.step[i].op)
-			return fall(c, pg, reterr, "no loaded adapter offers '%s' any more", c->plan->step[i].action);
+			return fall(c, pg, reterr, "no loaded adapter offers '%s' any more",
+				    c->plan->step[i].action);
 	c->ret->changed = world_difference(c->world, c->look.world, &sentence);
 	if (c->ret->changed)
 		return fall(c, pg, reterr, "the world changed since the decision: %s", text_str(&sentence));
@@ -196,13 +201,15 @@ static enum oc_err use(struct check *c, struct pg *pg, struct oc_fail *reterr)
 	pg_array_end(&targets);
 	pg_array_end(&operations);
 	err = pg_query(pg, SQL_DECISION_USE,
-		       PG_ARGS(tenant, d->decision_id, d->run_id, d->case_id, d->plan_id, at(c, DC_PLAN_HASH), at(c, DC_ARGS_HASH),
-			       targets.len ? targets.s : "{}", operations.len ? operations.s : "{}"),
+		       PG_ARGS(tenant, d->decision_id, d->run_id, d->case_id, d->plan_id, at(c, DC_PLAN_HASH),
+			       at(c, DC_ARGS_HASH), targets.len ? targets.s : "{}",
+			       operations.len ? operations.s : "{}"),
 		       &used, reterr);
 	if (err != OC_OK)
 		return err;
 	if (pg_rows(used) == 0)
-		return fall(c, pg, reterr, "the decision expired, was used or was taken back in this very moment");
+		return fall(c, pg, reterr,
+			    "the decision expired, was used or was taken back in this very moment");
 	c->ret->go = true;
 	return OC_OK;
 }
@@ -217,7 +224,8 @@ static bool settled(struct check *c, struct pg *pg, enum oc_err *ret_err, struct
 	else if (str_eq(at(c, DC_EFFECTS), "off"))
 		*ret_err = fall(c, pg, reterr, "effects are off%s%s", at(c, DC_EFFECTS_REASON) ? ": " : "",
 				at(c, DC_EFFECTS_REASON) ? at(c, DC_EFFECTS_REASON) : "");
-	else if (str_eq(at(c, DC_STATUS), "used") && str_eq(at(c, DC_USED_BY), c->d->run_id) && !at_true(c, DC_KILLED))
+	else if (str_eq(at(c, DC_STATUS), "used") && str_eq(at(c, DC_USED_BY), c->d->run_id) &&
+		 !at_true(c, DC_KILLED))
 		c->ret->go = true; /* this very run asked before, and goes on after a crash */
 	else if (str_eq(at(c, DC_STATUS), "used") && str_eq(at(c, DC_USED_BY), c->d->run_id))
 		*ret_err = fall(c, pg, reterr, "the kill switch is on");
@@ -232,8 +240,8 @@ static bool settled(struct check *c, struct pg *pg, enum oc_err *ret_err, struct
 	return true;
 }
 
-enum oc_err gate_dispatch_check(struct gate *gate, struct pg *pg, const struct gate_dispatch *d, struct gate_go *ret,
-				struct oc_fail *reterr)
+enum oc_err gate_dispatch_check(struct gate *gate, struct pg *pg, const struct gate_dispatch *d,
+				struct gate_go *ret, struct oc_fail *reterr)
 {
 	AUTO(check) struct check c = { .gate = gate, .d = d, .ret = ret };
 	enum oc_err err;

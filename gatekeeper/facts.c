@@ -1,11 +1,11 @@
 #include "gatekeeper/facts.h"
 
 static const struct fact_row rows[FACT_COUNT] = {
-#define TEXT FACT_IS_TEXT
-#define NUMBER FACT_IS_NUMBER
-#define BOOL FACT_IS_BOOL
-#define STEP FACT_PER_STEP
-#define PLAN FACT_PER_PLAN
+#define TEXT                                            FACT_IS_TEXT
+#define NUMBER                                          FACT_IS_NUMBER
+#define BOOL                                            FACT_IS_BOOL
+#define STEP                                            FACT_PER_STEP
+#define PLAN                                            FACT_PER_PLAN
 #define FACT(id, name, type, per, effort, values, help) { name, type, per, effort, values, help },
 #include "gatekeeper/facts.def"
 #undef FACT
@@ -81,7 +81,8 @@ json_t *facts_json(const struct facts *f)
 				d = FACT_HUGE;
 			if (d < -FACT_HUGE)
 				d = -FACT_HUGE;
-			v = d == floor(d) && fabs(d) <= FACT_HUGE ? json_integer((json_int_t)d) : json_real(d);
+			v = d == floor(d) && fabs(d) <= FACT_HUGE ? json_integer((json_int_t)d)
+								  : json_real(d);
 			break;
 		}
 		case FACT_IS_TEXT:
@@ -101,7 +102,8 @@ enum oc_err facts_read(const json_t *obj, struct facts *ret, struct oc_fail *ret
 
 	if (!json_is_object(obj))
 		return oc_fail(reterr, OC_INVALID, "facts are an object of names and values");
-	json_object_foreach((json_t *)obj, key, v) {
+	json_object_foreach((json_t *)obj, key, v)
+	{
 		enum fact_id id = fact_find(key);
 
 		if (id == FACT_COUNT)
@@ -123,14 +125,16 @@ enum oc_err facts_read(const json_t *obj, struct facts *ret, struct oc_fail *ret
 			if (!json_is_string(v))
 				goto wrong;
 			if (!fact_value_ok(id, json_string_value(v)))
-				return oc_fail_field(reterr, OC_INVALID, key, "fact '%s' cannot be '%s': it is one of %s",
-						     key, json_string_value(v), rows[id].values);
+				return oc_fail_field(reterr, OC_INVALID, key,
+						     "fact '%s' cannot be '%s': it is one of %s", key,
+						     json_string_value(v), rows[id].values);
 			fact_text(&f, id, json_string_value(v));
 			break;
 		}
 		continue;
 wrong:
-		return oc_fail_field(reterr, OC_INVALID, key, "fact '%s' is %s", key, fact_type_name(rows[id].type));
+		return oc_fail_field(reterr, OC_INVALID, key, "fact '%s' is %s", key,
+				     fact_type_name(rows[id].type));
 	}
 	*ret = f;
 	return OC_OK;

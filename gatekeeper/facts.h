@@ -44,8 +44,14 @@ const char *fact_type_name(enum fact_type type);
 /* True when text is one of the row's closed list, or the list is open. */
 bool fact_value_ok(enum fact_id id, const char *text);
 
-static inline bool fact_known(const struct facts *f, enum fact_id id) { return f->known >> id & 1; }
-static inline void fact_forget(struct facts *f, enum fact_id id) { f->known &= ~(UINT64_C(1) << id); }
+static inline bool fact_known(const struct facts *f, enum fact_id id)
+{
+	return f->known >> id & 1;
+}
+static inline void fact_forget(struct facts *f, enum fact_id id)
+{
+	f->known &= ~(UINT64_C(1) << id);
+}
 static inline void fact_bool(struct facts *f, enum fact_id id, bool v)
 {
 	f->known |= UINT64_C(1) << id;

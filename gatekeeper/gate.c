@@ -44,7 +44,9 @@ static enum oc_err read_files(const struct gate *gate, struct policy **ret, stru
 {
 	if (gate->policy_dir)
 		return policy_load(gate->policy_dir, ret, reterr);
-	return policy_compile(gate->config.builtin, gate->config.builtin_count, ret, reterr);
+	if (gate->config.builtin_count)
+		return policy_compile(gate->config.builtin, gate->config.builtin_count, ret, reterr);
+	return policy_builtin(ret, reterr);
 }
 
 /* So that a decision's policy_hash can be read later. Without a database the set is in force all the same: each
@@ -62,7 +64,8 @@ static void store_version(struct gate *gate, bool look_again)
 		return;
 	err = pg_pool_take(gate->pool, 5000, &pg, &fail);
 	if (err == OC_OK)
-		err = pg_query(pg, SQL_POLICY_VERSION, PG_ARGS(hash, policy_text(lease->policy)), NULL, &fail);
+		err = pg_query(pg, SQL_POLICY_VERSION, PG_ARGS(hash, policy_text(lease->policy)), NULL,
+			       &fail);
 	if (err == OC_OK && look_again)
 		err = pg_query(pg, SQL_DECISION_LOOK_AGAIN, PG_ARGS(hash), &r, &fail);
 	if (err != OC_OK)
@@ -134,7 +137,8 @@ enum oc_err gate_reload(struct gate *gate, struct oc_fail *reterr)
 		log_info("the policy is the same as before, %.12s", old);
 		return OC_OK;
 	}
-	log_info("policy %.12s with %zu rules is in force, after %.12s", policy_hash(policy), policy_rule_count(policy), old);
+	log_info("policy %.12s with %zu rules is in force, after %.12s", policy_hash(policy),
+		 policy_rule_count(policy), old);
 	put_in_force(gate, policy);
 	store_version(gate, true);
 	return OC_OK;
@@ -165,15 +169,16 @@ void gate_set_now(const struct policy *p, const struct gather *g, struct facts *
 }
 
 /* What touches nothing is not counted: it repairs nothing, so it cannot recur. */
-static struct policy_budget budget_of(const struct policy *p, const struct gather *g, const struct step_look *s)
+static struct policy_budget budget_of(const struct policy *p, const struct gather *g,
+				      const struct step_look *s)
 {
 	if (s->op && s->op->blast == BLAST_NONE)
 		return (struct policy_budget){ .limit = -1 };
 	return policy_budget(p, g->tenant, s->step_ref->action);
 }
 
-enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gather *g, const struct plan_look *look,
-			struct facts *facts, struct oc_fail *reterr)
+enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gather *g,
+			const struct plan_look *look, struct facts *facts, struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	AUTO(text) struct text targets = { 0 }, operations = { 0 }, windows = { 0 };
@@ -199,7 +204,8 @@ enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gath
 	snprintf(tenant, sizeof(tenant), "%lld", g->tenant_id);
 	pg_array_end(&targets);
 	pg_array_end(&operations);
-	err = pg_query(pg, SQL_BUDGET_USED, PG_ARGS(tenant, targets.s, operations.s, pg_array_end(&windows)), &r, reterr);
+	err = pg_query(pg, SQL_BUDGET_USED, PG_ARGS(tenant, targets.s, operations.s, pg_array_end(&windows)),
+		       &r, reterr);
 	if (err != OC_OK)
 		return err;
 	asked = 0;
@@ -207,7 +213,8 @@ enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gath
 		struct policy_budget b = budget_of(p, g, &look->step[i]);
 
 		if (b.limit >= 0)
-			fact_number(&facts[i], FACT_BUDGET_LEFT, (double)b.limit - (double)pg_int(r, asked++, 0));
+			fact_number(&facts[i], FACT_BUDGET_LEFT,
+				    (double)b.limit - (double)pg_int(r, asked++, 0));
 	}
 	return OC_OK;
 }

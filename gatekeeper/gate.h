@@ -29,7 +29,7 @@ struct gather {
 	int64_t now_us;
 };
 /* budget_left, for each step; OC_UNAVAILABLE when the database is away. */
-MUST_CHECK enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gather *g, const struct plan_look *look,
-				   struct facts *facts, struct oc_fail *reterr);
+MUST_CHECK enum oc_err gate_budget(struct pg *pg, const struct policy *p, const struct gather *g,
+				   const struct plan_look *look, struct facts *facts, struct oc_fail *reterr);
 /* What the clock, the files and the switches say now. */
 void gate_set_now(const struct policy *p, const struct gather *g, struct facts *facts, size_t count);

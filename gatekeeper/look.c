@@ -84,12 +84,14 @@ static void begin_step(const struct look_ask *ask, const struct plan_step *step,
 	AUTO(json) json_t *params = NULL;
 
 	*s = (struct step_look){ .step_ref = step };
-	s->op = ask->world_ref->operation ? ask->world_ref->operation(ask->world_ref->ctx, step->action) : NULL;
+	s->op = ask->world_ref->operation ? ask->world_ref->operation(ask->world_ref->ctx, step->action)
+					  : NULL;
 	s->target_key = plan_target_key(step);
 	s->dry.said = s->probe.said = GATE_NO_ENTRY;
 	if (!s->op || json_read_own(step->params, &params, NULL) != OC_OK)
 		return;
-	s->reversible = s->op->reversible && (!s->op->reversible_pointer || asked_for(params, s->op->reversible_pointer));
+	s->reversible = s->op->reversible &&
+			(!s->op->reversible_pointer || asked_for(params, s->op->reversible_pointer));
 	for (size_t i = 0; i < s->op->needs_count; i++)
 		if (!s->op->needs[i].pointer || asked_for(params, s->op->needs[i].pointer))
 			add_need(s, s->op->needs[i].name);
@@ -109,7 +111,8 @@ static void read_step(struct step_look *s)
 	    json_read_own(s->probe.json, &v, NULL) != OC_OK)
 		return;
 	s->applied = s->probe.said == GATE_APPLIED;
-	if (json_is_object(json_object_get(v, "binding")) && json_object_size(json_object_get(v, "binding")) > 0)
+	if (json_is_object(json_object_get(v, "binding")) &&
+	    json_object_size(json_object_get(v, "binding")) > 0)
 		s->binding = json_copy(json_object_get(v, "binding"));
 	if (json_object_get(v, "info"))
 		s->info = json_incref(json_object_get(v, "info"));
@@ -160,7 +163,8 @@ static void hash_world(struct plan_look *look)
 			continue;
 		}
 		any = true;
-		json_array_append_new(look->world, json_pack("{s:O,s:O?}", "binding", s->binding, "info", s->info));
+		json_array_append_new(look->world,
+				      json_pack("{s:O,s:O?}", "binding", s->binding, "info", s->info));
 		json_array_append(bindings, s->binding);
 	}
 	look->world_hash[0] = '\0';
@@ -185,15 +189,16 @@ void plan_args_hash(const struct plan *plan, char out[HASH_HEX])
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct plan_step *s = &plan->step[i];
 
-		json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "action", s->action, "target", s->target, "params",
-						      s->params));
+		json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "action", s->action, "target",
+						      s->target, "params", s->params));
 	}
 	json_hash(list, out);
 }
 
 void plan_look(const struct look_ask *ask, const struct plan *plan, struct plan_look *ret)
 {
-	struct fan fan = { .world = ask->world_ref, .until_us = clock_mono_us() + (int64_t)ask->timeout_ms * 2000 };
+	struct fan fan = { .world = ask->world_ref,
+			   .until_us = clock_mono_us() + (int64_t)ask->timeout_ms * 2000 };
 	char(*keys)[HASH_HEX] = mem_array(plan->step_count + 1, sizeof(*keys));
 
 	*ret = (struct plan_look){ .count = plan->step_count };
@@ -254,18 +259,19 @@ void plan_look_done(struct plan_look *look)
 
 /* ---- what changed ---- */
 
-static void add_change(json_t **list, struct text *sentence, size_t step, const char *field, json_t *was, json_t *is)
+static void add_change(json_t **list, struct text *sentence, size_t step, const char *field, json_t *was,
+		       json_t *is)
 {
 	AUTO(str) char *a = was ? json_text(was) : mem_strdup("nothing");
 	AUTO(str) char *b = is ? json_text(is) : mem_strdup("nothing");
 
 	if (!*list)
 		*list = json_array();
-	json_array_append_new(*list, json_pack("{s:I,s:s,s:O?,s:O?}", "step", (json_int_t)step, "field", field, "was", was,
-					       "is", is));
+	json_array_append_new(*list, json_pack("{s:I,s:s,s:O?,s:O?}", "step", (json_int_t)step, "field",
+					       field, "was", was, "is", is));
 	if (json_array_size(*list) <= 5)
-		text_addf(sentence, "%sstep %zu: %s was %.200s and is %.200s", sentence->len ? "; " : "", step + 1, field, a,
-			  b);
+		text_addf(sentence, "%sstep %zu: %s was %.200s and is %.200s", sentence->len ? "; " : "",
+			  step + 1, field, a, b);
 	else if (json_array_size(*list) == 6)
 		text_add(sentence, "; and more");
 }
@@ -286,12 +292,10 @@ json_t *world_difference(const json_t *was, const json_t *is, struct text *sente
 			add_change(&list, sentence, i, "state", a, NULL);
 			continue;
 		}
-		json_object_foreach(a, key, v)
-			if (!json_equal(v, json_object_get(b, key)))
-				add_change(&list, sentence, i, key, v, json_object_get(b, key));
-		json_object_foreach(b, key, v)
-			if (!json_object_get(a, key))
-				add_change(&list, sentence, i, key, NULL, v);
+		json_object_foreach(a, key, v) if (!json_equal(v, json_object_get(b, key)))
+			add_change(&list, sentence, i, key, v, json_object_get(b, key));
+		json_object_foreach(b, key, v) if (!json_object_get(a, key))
+			add_change(&list, sentence, i, key, NULL, v);
 	}
 	return list ? json_pack("{s:o}", "steps", list) : NULL;
 }

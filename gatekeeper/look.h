@@ -11,19 +11,19 @@ struct step_look {
 	const struct operation *op; /* NULL: no loaded adapter offers it; lent */
 	char *target_key; /* what budgets count by: the urn, or operation and params where there is none */
 	struct gate_reply dry, probe;
-	json_t *preview;  /* of the dry run: {"changes","diff"}, or NULL */
-	json_t *binding;  /* without what earlier steps write; NULL: not bound */
-	json_t *info;	  /* of probe, or NULL */
-	bool applied;	  /* probe says that the wanted state is in place */
+	json_t *preview; /* of the dry run: {"changes","diff"}, or NULL */
+	json_t *binding; /* without what earlier steps write; NULL: not bound */
+	json_t *info;    /* of probe, or NULL */
+	bool applied;    /* probe says that the wanted state is in place */
 	bool reversible;
-	char needs[256];  /* what it needs permits for, a blank between */
+	char needs[256]; /* what it needs permits for, a blank between */
 };
 
 struct plan_look {
 	struct step_look *step;
 	size_t count;
-	json_t *world;		    /* per step {"binding","info"} or null */
-	char world_hash[HASH_HEX];  /* "" when no step is bound */
+	json_t *world;             /* per step {"binding","info"} or null */
+	char world_hash[HASH_HEX]; /* "" when no step is bound */
 	char args_hash[HASH_HEX];
 };
 
@@ -35,7 +35,10 @@ struct look_ask {
 };
 void plan_look(const struct look_ask *ask, const struct plan *plan, struct plan_look *ret);
 void plan_look_done(struct plan_look *look);
-static inline void oc_auto_plan_look(struct plan_look *look) { plan_look_done(look); }
+static inline void oc_auto_plan_look(struct plan_look *look)
+{
+	plan_look_done(look);
+}
 
 /* Over each step's action, target and params. */
 void plan_args_hash(const struct plan *plan, char out[HASH_HEX]);

@@ -65,7 +65,8 @@ bool glob_in(const json_t *list, const char *text)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		if (str_glob(json_string_value(v), text))
 			return true;
 	}
@@ -135,8 +136,8 @@ bool cron_fits(const struct cron *c, int64_t wall_us)
 {
 	struct moment m = moment_of(wall_us);
 
-	return c->minute >> m.minute & 1 && c->hour >> m.hour & 1 && c->dom >> m.dom & 1 && c->month >> m.month & 1 &&
-	       c->dow >> m.dow & 1;
+	return c->minute >> m.minute & 1 && c->hour >> m.hour & 1 && c->dom >> m.dom & 1 &&
+	       c->month >> m.month & 1 && c->dow >> m.dow & 1;
 }
 
 static enum truth globs_truth(const json_t *list, const struct facts *f, enum fact_id id)
@@ -171,9 +172,11 @@ void policy_set_time(const struct policy *p, struct facts *f, int64_t wall_us)
 		const struct freeze *w = &p->freezes[i];
 		enum truth here;
 
-		if (wall_us < w->from_us || wall_us >= w->to_us || (w->has_cron && !cron_fits(&w->cron, wall_us)))
+		if (wall_us < w->from_us || wall_us >= w->to_us ||
+		    (w->has_cron && !cron_fits(&w->cron, wall_us)))
 			continue;
-		here = and3(globs_truth(w->tenants, f, FACT_TENANT), globs_truth(w->environments, f, FACT_ENVIRONMENT));
+		here = and3(globs_truth(w->tenants, f, FACT_TENANT),
+			    globs_truth(w->environments, f, FACT_ENVIRONMENT));
 		if (w->except)
 			here = and3(here, not3(globs_truth(w->except, f, FACT_ACTION)));
 		if (here != FALSE_)
@@ -221,7 +224,8 @@ static enum truth leaf_truth(const struct policy *p, const struct cond *c, const
 		for (uint32_t i = 0; i < c->list.count; i++) {
 			const union fact_value *v = &p->lists[c->list.at + i];
 
-			if (type == FACT_IS_TEXT ? strcmp(have->text, v->text) == 0 : have->number == v->number)
+			if (type == FACT_IS_TEXT ? strcmp(have->text, v->text) == 0
+						 : have->number == v->number)
 				return TRUE_;
 		}
 		return FALSE_;
@@ -274,7 +278,7 @@ enum truth cond_truth(const struct policy *p, uint32_t at, const struct facts *f
 
 struct tally {
 	struct policy_decision *d;
-	int best_order;		    /* of `reason` */
+	int best_order; /* of `reason` */
 	unsigned ask_roles, ask_quorum;
 	int64_t ask_expires, allow_expires;
 	bool any, any_ask;
@@ -296,7 +300,8 @@ static void keep_hit(struct policy_decision *d, const struct policy_hit *hit)
 	d->hits[at] = *hit;
 }
 
-static void count_hit(struct tally *t, const struct policy_hit *hit, unsigned by, unsigned quorum, int64_t expires)
+static void count_hit(struct tally *t, const struct policy_hit *hit, unsigned by, unsigned quorum,
+		      int64_t expires)
 {
 	struct policy_decision *d = t->d;
 
@@ -370,25 +375,27 @@ static enum truth needs_truth(const struct policy *p, const struct facts *f)
 
 static void ask_builtin(const struct policy *p, const struct facts *f, struct tally *t)
 {
-	enum truth forward = !fact_known(f, FACT_PLAN_KIND) ? UNKNOWN
+	enum truth forward = !fact_known(f, FACT_PLAN_KIND)                       ? UNKNOWN
 			     : strcmp(f->v[FACT_PLAN_KIND].text, "rollback") == 0 ? FALSE_
-										   : TRUE_;
-	enum truth spent = !fact_known(f, FACT_BUDGET_LEFT) ? UNKNOWN
+										  : TRUE_;
+	enum truth spent = !fact_known(f, FACT_BUDGET_LEFT)     ? UNKNOWN
 			   : f->v[FACT_BUDGET_LEFT].number <= 0 ? TRUE_
 								: FALSE_;
 
 	count_builtin(p, t, bool_truth(f, FACT_KILL_SWITCH), "builtin.kill-switch",
 		      "the kill switch is on: nothing is carried out, rollbacks neither", POLICY_DENY);
-	count_builtin(p, t, needs_truth(p, f), "builtin.permit",
-		      "a step needs a permit (such as script_body) that the policy does not give to this tenant",
-		      POLICY_DENY);
+	count_builtin(
+		p, t, needs_truth(p, f), "builtin.permit",
+		"a step needs a permit (such as script_body) that the policy does not give to this tenant",
+		POLICY_DENY);
 	count_builtin(p, t, and3(forward, bool_truth(f, FACT_FROZEN)), "builtin.freeze",
 		      "a freeze window is open: only rollbacks may pass", p->freeze_answer);
 	spent = and3(forward, spent);
-	count_builtin(p, t, spent, "builtin.budget",
-		      "recurring: this operation was used on this target as often as the budget allows, so the repair "
-		      "does not last",
-		      POLICY_DENY);
+	count_builtin(
+		p, t, spent, "builtin.budget",
+		"recurring: this operation was used on this target as often as the budget allows, so the repair "
+		"does not last",
+		POLICY_DENY);
 	t->d->recurring = spent == TRUE_;
 }
 
@@ -433,7 +440,8 @@ static void tally_end(const struct policy *p, struct tally *t)
 	d->recurring = d->recurring && d->answer == POLICY_DENY;
 	d->roles = 0;
 	d->quorum = 0;
-	d->expires_s = d->answer == POLICY_ALLOW && t->allow_expires ? t->allow_expires : p->default_expires_s;
+	d->expires_s = d->answer == POLICY_ALLOW && t->allow_expires ? t->allow_expires
+								     : p->default_expires_s;
 	if (d->answer == POLICY_ASK) {
 		/* Rules that name different roles: whoever satisfies all of them, and admins at the least. */
 		d->roles = t->ask_roles ? t->ask_roles : ROLE_ADMIN;
@@ -551,7 +559,8 @@ static void join(struct policy_decision *all, const struct policy_decision *one)
 		all->expires_s = one->expires_s;
 }
 
-void policy_ask_plan(const struct policy *p, const struct facts *steps, size_t count, struct policy_decision *ret)
+void policy_ask_plan(const struct policy *p, const struct facts *steps, size_t count,
+		     struct policy_decision *ret)
 {
 	struct policy_decision one;
 

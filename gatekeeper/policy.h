@@ -18,7 +18,7 @@ enum policy_self_approval { SELF_APPROVAL_DENY, SELF_APPROVAL_WARN };
 /* Roles as bits, in the order of the table api_token allows. */
 enum policy_role { ROLE_VIEWER = 1, ROLE_OPERATOR = 2, ROLE_APPROVER = 4, ROLE_ADMIN = 8, ROLE_SERVICE = 16 };
 unsigned policy_role_bit(const char *name); /* 0 if there is none */
-json_t *policy_roles_json(unsigned roles); /* ["approver","admin"]; yours */
+json_t *policy_roles_json(unsigned roles);  /* ["approver","admin"]; yours */
 
 /* --- making a set */
 struct policy_source {
@@ -32,6 +32,8 @@ MUST_CHECK enum oc_err policy_compile(const struct policy_source *files, size_t 
 /* Every *.yaml of a folder in name order. An empty folder is refused: it is more often a wrong path
  * than the wish to ask about everything. */
 MUST_CHECK enum oc_err policy_load(const char *dir, struct policy **ret, struct oc_fail *reterr);
+/* policies/default.yaml as it was built in: where no folder is set. */
+MUST_CHECK enum oc_err policy_builtin(struct policy **ret, struct oc_fail *reterr);
 void policy_free(struct policy *p);
 DEFINE_AUTO(policy, struct policy *, policy_free);
 
@@ -65,16 +67,17 @@ struct policy_decision {
 	enum policy_answer answer;
 	unsigned hits_count; /* all of them; the first POLICY_HITS_MAX are kept, in the files' order */
 	struct policy_hit hits[POLICY_HITS_MAX];
-	unsigned roles; /* who may approve */
+	unsigned roles;  /* who may approve */
 	unsigned quorum; /* how many different people; 0 unless ask */
 	int64_t expires_s;
 	const char *reason; /* of the first rule with the strictest answer; never NULL */
-	bool recurring;	    /* denied because the budget is used up */
+	bool recurring;     /* denied because the budget is used up */
 	bool by_default;    /* no rule said anything */
 };
 void policy_ask(const struct policy *p, const struct facts *f, struct policy_decision *ret);
 /* The strictest over the steps. No step at all is denied. */
-void policy_ask_plan(const struct policy *p, const struct facts *steps, size_t count, struct policy_decision *ret);
+void policy_ask_plan(const struct policy *p, const struct facts *steps, size_t count,
+		     struct policy_decision *ret);
 /* The same answers by looking at every rule: what the index is held against in the tests. */
 void policy_ask_slowly(const struct policy *p, const struct facts *f, struct policy_decision *ret);
 /* Would what passed under `before` need more under `now`? */

@@ -26,8 +26,8 @@ struct rule {
 	enum policy_answer answer;
 	uint32_t cond;
 	unsigned roles, quorum; /* 0: the default's */
-	int64_t expires_s;	/* 0: the default's */
-	char *where;		/* file:line */
+	int64_t expires_s;      /* 0: the default's */
+	char *where;            /* file:line */
 };
 
 struct cron {
@@ -73,7 +73,7 @@ struct policy {
 	struct budget_row *budgets;
 	size_t budgets_count;
 	json_t *permits; /* need -> list of globs; owned */
-	json_t *killed;	 /* list of globs; owned */
+	json_t *killed;  /* list of globs; owned */
 	bool killed_all;
 
 	/* what may be said once over all files */

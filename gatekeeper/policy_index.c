@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "gatekeeper/policy_impl.h"
 
-#define KEYS_MAX 3
+#define KEYS_MAX    3
 #define PRODUCT_MAX 16 /* combinations of values that one rule is put under */
 
 /* An equality condition that must hold for the rule to hold. */
@@ -67,7 +67,8 @@ static void count_values(const struct policy *p, size_t distinct[FACT_COUNT])
 		for (unsigned k = 0; k < n; k++) {
 			for (uint32_t v = 0; v < keys[k].count; v++) {
 				uint64_t h = policy_mix((uint64_t)keys[k].fact + 1,
-							policy_key_hash(keys[k].values[v].text)) | 1;
+							policy_key_hash(keys[k].values[v].text)) |
+					     1;
 				size_t at = h >> 8 & (size - 1);
 
 				while (seen[at] && seen[at] != h)
@@ -93,8 +94,8 @@ static void sort_keys(struct key *keys, unsigned n, const size_t distinct[FACT_C
 	}
 }
 
-static unsigned choose_keys(const struct policy *p, size_t rule, const size_t distinct[FACT_COUNT], unsigned max,
-			    struct key *keys, uint64_t *mask)
+static unsigned choose_keys(const struct policy *p, size_t rule, const size_t distinct[FACT_COUNT],
+			    unsigned max, struct key *keys, uint64_t *mask)
 {
 	unsigned found = 0, n = 0;
 	uint32_t product = 1;

@@ -5,14 +5,15 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gatekeeper/policy_impl.h"
+#include "policy_files.h"
 #include "wire/yaml/yaml.h"
 
-#define FILES_MAX 256
-#define RULES_MAX 100000
-#define CONDS_MAX 4000000
-#define DEPTH_MAX 16
-#define IN_MAX 1024
-#define DAY_S 86400
+#define FILES_MAX     256
+#define RULES_MAX     100000
+#define CONDS_MAX     4000000
+#define DEPTH_MAX     16
+#define IN_MAX        1024
+#define DAY_S         86400
 #define EXPIRES_MAX_S (90 * DAY_S)
 
 struct loader {
@@ -21,7 +22,7 @@ struct loader {
 	char at[512]; /* JSON pointer of what is being read */
 	struct oc_fail *reterr;
 	size_t rules_cap, conds_cap, lists_cap;
-	json_t *ids;	  /* rule id -> number */
+	json_t *ids;      /* rule id -> number */
 	json_t *set_once; /* key -> file that said it */
 };
 
@@ -45,7 +46,8 @@ static enum oc_err wrong(struct loader *l, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (line > 0)
-		return oc_fail_field(l->reterr, OC_INVALID, l->at, "%s:%d: %s", yaml_name(l->doc), line, text);
+		return oc_fail_field(l->reterr, OC_INVALID, l->at, "%s:%d: %s", yaml_name(l->doc), line,
+				     text);
 	return oc_fail_field(l->reterr, OC_INVALID, l->at, "%s: %s", yaml_name(l->doc), text);
 }
 
@@ -83,14 +85,16 @@ static void leave(struct loader *l, size_t was)
 
 /* ---- small values ---- */
 
-static enum oc_err only_keys(struct loader *l, const json_t *obj, const char *const *keys, size_t n, const char *what)
+static enum oc_err only_keys(struct loader *l, const json_t *obj, const char *const *keys, size_t n,
+			     const char *what)
 {
 	const char *key;
 	json_t *v;
 
 	if (!json_is_object(obj))
 		return wrong(l, "%s must be a mapping", what);
-	json_object_foreach((json_t *)obj, key, v) {
+	json_object_foreach((json_t *)obj, key, v)
+	{
 		bool known = false;
 		struct text list = { 0 };
 
@@ -107,9 +111,9 @@ static enum oc_err only_keys(struct loader *l, const json_t *obj, const char *co
 	}
 	return OC_OK;
 }
-#define ONLY_KEYS(l, obj, what, ...)                                                                                  \
-	only_keys(l, obj, (const char *const[]){ __VA_ARGS__ }, ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })),     \
-		  what)
+#define ONLY_KEYS(l, obj, what, ...)                            \
+	only_keys(l, obj, (const char *const[]){ __VA_ARGS__ }, \
+		  ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })), what)
 
 static enum oc_err read_seconds(struct loader *l, const json_t *v, int64_t max, int64_t *ret)
 {
@@ -126,15 +130,21 @@ static enum oc_err read_seconds(struct loader *l, const json_t *v, int64_t max, 
 		if (len > 1 && len < sizeof(digits)) {
 			char last = digits[len - 1];
 
-			unit = last == 's' ? 1 : last == 'm' ? 60 : last == 'h' ? 3600 : last == 'd' ? DAY_S : 0;
+			unit = last == 's'   ? 1
+			       : last == 'm' ? 60
+			       : last == 'h' ? 3600
+			       : last == 'd' ? DAY_S
+					     : 0;
 			digits[len - 1] = '\0';
 			if (!unit || !str_to_long(digits, 1, max, &n))
 				n = -1;
 		}
 	}
 	if (n < 1 || n > max / unit)
-		return wrong(l, "must be a time of at least 1s and at most %lldd: seconds, or a number with s, m, h or d",
-			     (long long)(max / DAY_S));
+		return wrong(
+			l,
+			"must be a time of at least 1s and at most %lldd: seconds, or a number with s, m, h or d",
+			(long long)(max / DAY_S));
 	*ret = n * unit;
 	return OC_OK;
 }
@@ -154,7 +164,8 @@ static enum oc_err read_globs(struct loader *l, const json_t *v, const json_t **
 
 	if (!json_is_array(v))
 		return wrong(l, "must be a list of texts (* and ? may stand in them)");
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		size_t was = enter_at(l, i);
 		const char *text;
 		enum oc_err err = read_text(l, item, 256, &text);
@@ -176,12 +187,15 @@ static enum oc_err read_roles(struct loader *l, const json_t *v, unsigned *ret)
 
 	if (!json_is_array(v) || json_array_size(v) == 0)
 		return wrong(l, "must be a list of roles: viewer, operator, approver, admin, service");
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		unsigned bit = policy_role_bit(json_string_value(item));
 
 		if (!bit) {
 			enter_at(l, i);
-			return wrong(l, "there is no such role; the roles are viewer, operator, approver, admin, service");
+			return wrong(
+				l,
+				"there is no such role; the roles are viewer, operator, approver, admin, service");
 		}
 		bits |= bit;
 	}
@@ -248,7 +262,8 @@ static void end_cond(struct loader *l, uint32_t at)
 	l->p->conds[at].next = (uint32_t)l->p->conds_count;
 }
 
-static enum oc_err read_value(struct loader *l, enum fact_id id, const json_t *v, bool glob, union fact_value *ret)
+static enum oc_err read_value(struct loader *l, enum fact_id id, const json_t *v, bool glob,
+			      union fact_value *ret)
 {
 	const struct fact_row *row = fact_row(id);
 
@@ -267,8 +282,8 @@ static enum oc_err read_value(struct loader *l, enum fact_id id, const json_t *v
 		if (!json_is_string(v) || json_string_length(v) > 512)
 			return wrong(l, "fact '%s' is a text", row->name);
 		if (!glob && !fact_value_ok(id, json_string_value(v)))
-			return wrong(l, "fact '%s' is never '%s'; it is one of %s", row->name, json_string_value(v),
-				     row->values);
+			return wrong(l, "fact '%s' is never '%s'; it is one of %s", row->name,
+				     json_string_value(v), row->values);
 		ret->text = json_string_value(v);
 		return OC_OK;
 	}
@@ -287,10 +302,12 @@ static enum oc_err read_in(struct loader *l, enum fact_id id, const json_t *v, u
 	json_t *item;
 
 	if (fact_row(id)->type == FACT_IS_BOOL)
-		return wrong(l, "fact '%s' is true or false: compare it with one of them", fact_row(id)->name);
+		return wrong(l, "fact '%s' is true or false: compare it with one of them",
+			     fact_row(id)->name);
 	if (!json_is_array(v) || json_array_size(v) == 0 || json_array_size(v) > IN_MAX)
 		return wrong(l, "must be a list of 1 to %d values", IN_MAX);
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		union fact_value value;
 		size_t was = enter_at(l, i);
 		enum oc_err err = read_value(l, id, item, false, &value);
@@ -318,8 +335,15 @@ static const struct {
 	const char *name;
 	enum cond_op op;
 } ops[] = {
-	{ "eq", C_EQ },	      { "ne", C_NE }, { "gt", C_GT },	  { "ge", C_GE },	  { "lt", C_LT },
-	{ "le", C_LE },	      { "in", C_IN }, { "glob", C_GLOB }, { "exists", C_EXISTS },
+	{ "eq",     C_EQ     },
+        { "ne",     C_NE     },
+        { "gt",     C_GT     },
+        { "ge",     C_GE     },
+        { "lt",     C_LT     },
+	{ "le",     C_LE     },
+        { "in",     C_IN     },
+        { "glob",   C_GLOB   },
+        { "exists", C_EXISTS },
 };
 
 /* One comparison of one fact. */
@@ -345,7 +369,8 @@ static enum oc_err read_leaf(struct loader *l, enum fact_id id, enum cond_op op,
 		break;
 	case C_GLOB:
 		if (row->type != FACT_IS_TEXT)
-			return wrong(l, "fact '%s' is %s: glob needs a text", row->name, fact_type_name(row->type));
+			return wrong(l, "fact '%s' is %s: glob needs a text", row->name,
+				     fact_type_name(row->type));
 		err = read_value(l, id, v, true, &value);
 		break;
 	case C_GT:
@@ -353,7 +378,8 @@ static enum oc_err read_leaf(struct loader *l, enum fact_id id, enum cond_op op,
 	case C_LT:
 	case C_LE:
 		if (row->type != FACT_IS_NUMBER)
-			return wrong(l, "fact '%s' is %s: it has no order", row->name, fact_type_name(row->type));
+			return wrong(l, "fact '%s' is %s: it has no order", row->name,
+				     fact_type_name(row->type));
 		err = read_value(l, id, v, false, &value);
 		break;
 	default:
@@ -364,7 +390,8 @@ static enum oc_err read_leaf(struct loader *l, enum fact_id id, enum cond_op op,
 		return err;
 	if (op != C_IN)
 		l->p->conds[at].v = value;
-	if ((op == C_EQ || op == C_NE) && row->type == FACT_IS_TEXT && strlen(value.text) < sizeof(l->p->conds[at].copy)) {
+	if ((op == C_EQ || op == C_NE) && row->type == FACT_IS_TEXT &&
+	    strlen(value.text) < sizeof(l->p->conds[at].copy)) {
 		snprintf(l->p->conds[at].copy, sizeof(l->p->conds[at].copy), "%s", value.text);
 		l->p->conds[at].small = true;
 	}
@@ -387,14 +414,17 @@ static enum oc_err read_fact(struct loader *l, const char *name, const json_t *v
 		return read_leaf(l, id, C_EQ, v);
 	if (json_object_size(v) == 0)
 		return wrong(l, "fact '%s' is compared with nothing", name);
-	json_object_foreach((json_t *)v, key, arg) {
+	json_object_foreach((json_t *)v, key, arg)
+	{
 		size_t was = enter(l, key), i;
 
 		for (i = 0; i < ARRAY_LEN(ops) && !str_eq(ops[i].name, key); i++)
 			;
 		if (i == ARRAY_LEN(ops))
-			return wrong(l, "there is no comparison '%s'; there are eq, ne, gt, ge, lt, le, in, glob, exists",
-				     key);
+			return wrong(
+				l,
+				"there is no comparison '%s'; there are eq, ne, gt, ge, lt, le, in, glob, exists",
+				key);
 		err = read_leaf(l, id, ops[i].op, arg);
 		if (err != OC_OK)
 			return err;
@@ -417,7 +447,8 @@ static enum oc_err read_list(struct loader *l, enum cond_op op, const json_t *v,
 	err = add_cond(l, op, &at);
 	if (err != OC_OK)
 		return err;
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		size_t was = enter_at(l, i);
 
 		err = read_when(l, item, depth + 1);
@@ -452,7 +483,8 @@ static enum oc_err read_when(struct loader *l, const json_t *v, unsigned depth)
 	err = add_cond(l, C_ALL, &at);
 	if (err != OC_OK)
 		return err;
-	json_object_foreach((json_t *)v, key, item) {
+	json_object_foreach((json_t *)v, key, item)
+	{
 		size_t was = enter(l, key);
 
 		if (str_eq(key, "all")) {
@@ -494,8 +526,9 @@ static enum oc_err place_rule(struct loader *l, const json_t *v, const char *id,
 	bool replaces = json_bool_or(v, "replaces", false);
 
 	if (before && !replaces)
-		return wrong(l, "there is a rule '%s' already, at %s; say replaces: true to put this in its place", id,
-			     p->rules[json_integer_value(before)].where);
+		return wrong(
+			l, "there is a rule '%s' already, at %s; say replaces: true to put this in its place",
+			id, p->rules[json_integer_value(before)].where);
 	if (!before && replaces)
 		return wrong(l, "rule '%s' replaces nothing: no file before this one has it", id);
 	if (before) {
@@ -529,7 +562,9 @@ static enum oc_err read_rule(struct loader *l, const json_t *v)
 		return err;
 	id = json_str(v, "id");
 	if (!id_ok(id))
-		return wrong(l, "a rule needs an id of up to 64 letters, digits, '.', '_' and '-' (builtin. is taken)");
+		return wrong(
+			l,
+			"a rule needs an id of up to 64 letters, digits, '.', '_' and '-' (builtin. is taken)");
 	item = json_object_get(v, "replaces");
 	if (item && !json_is_boolean(item))
 		return wrong(l, "replaces is true or false");
@@ -591,7 +626,8 @@ static const char *const months[] = { "jan", "feb", "mar", "apr", "may", "jun",
 				      "jul", "aug", "sep", "oct", "nov", "dec" };
 static const char *const days[] = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" };
 
-static bool cron_number(const char **s, const char *const *names, size_t names_count, int min, int max, int *ret)
+static bool cron_number(const char **s, const char *const *names, size_t names_count, int min, int max,
+			int *ret)
 {
 	char *end;
 	long n;
@@ -613,7 +649,8 @@ static bool cron_number(const char **s, const char *const *names, size_t names_c
 	return true;
 }
 
-static bool cron_field(const char *s, const char *const *names, size_t names_count, int min, int max, uint64_t *ret)
+static bool cron_field(const char *s, const char *const *names, size_t names_count, int min, int max,
+		       uint64_t *ret)
 {
 	uint64_t bits = 0;
 
@@ -654,8 +691,8 @@ bool cron_parse(const char *text, struct cron *ret)
 	uint64_t bits[5];
 	struct cron c;
 
-	if (strlen(text) > 500 || sscanf(text, "%127s %127s %127s %127s %127s", field[0], field[1], field[2], field[3],
-					 field[4]) != 5)
+	if (strlen(text) > 500 || sscanf(text, "%127s %127s %127s %127s %127s", field[0], field[1], field[2],
+					 field[3], field[4]) != 5)
 		return false;
 	/* nothing may come after the fifth */
 	for (int i = 0; i < 5; i++) {
@@ -666,8 +703,10 @@ bool cron_parse(const char *text, struct cron *ret)
 	}
 	if (text[strspn(text, " \t")] != '\0')
 		return false;
-	if (!cron_field(field[0], NULL, 0, 0, 59, &bits[0]) || !cron_field(field[1], NULL, 0, 0, 23, &bits[1]) ||
-	    !cron_field(field[2], NULL, 0, 1, 31, &bits[2]) || !cron_field(field[3], months, 12, 1, 12, &bits[3]))
+	if (!cron_field(field[0], NULL, 0, 0, 59, &bits[0]) ||
+	    !cron_field(field[1], NULL, 0, 0, 23, &bits[1]) ||
+	    !cron_field(field[2], NULL, 0, 1, 31, &bits[2]) ||
+	    !cron_field(field[3], months, 12, 1, 12, &bits[3]))
 		return false;
 	/* cron counts from Sunday (0 and 7); we keep Monday first */
 	if (strpbrk(field[4], "0123456789")) {
@@ -709,7 +748,8 @@ static enum oc_err read_freeze(struct loader *l, const json_t *v)
 	enum oc_err err;
 	size_t was;
 
-	err = ONLY_KEYS(l, v, "a freeze window", "name", "from", "to", "cron", "tenants", "environments", "except");
+	err = ONLY_KEYS(l, v, "a freeze window", "name", "from", "to", "cron", "tenants", "environments",
+			"except");
 	if (err != OC_OK)
 		return err;
 	was = enter(l, "name");
@@ -725,8 +765,10 @@ static enum oc_err read_freeze(struct loader *l, const json_t *v)
 	if (json_object_get(v, "cron")) {
 		was = enter(l, "cron");
 		if (!json_is_string(json_object_get(v, "cron")) || !cron_parse(json_str(v, "cron"), &w.cron))
-			return wrong(l, "must be five fields, minute hour day month weekday; the window is open in every "
-					"minute that fits all of them, for example \"* 18-23 * * fri\"");
+			return wrong(
+				l,
+				"must be five fields, minute hour day month weekday; the window is open in every "
+				"minute that fits all of them, for example \"* 18-23 * * fri\"");
 		w.has_cron = true;
 		leave(l, was);
 	}
@@ -750,7 +792,9 @@ static enum oc_err read_freeze(struct loader *l, const json_t *v)
 
 static enum oc_err read_budget(struct loader *l, const json_t *v)
 {
-	struct budget_row row = { .tenant = "*", .operation = "*", .budget = { .limit = 2, .window_s = DAY_S } };
+	struct budget_row row = {
+		.tenant = "*", .operation = "*", .budget = { .limit = 2, .window_s = DAY_S }
+	};
 	struct policy *p = l->p;
 	const json_t *item;
 	enum oc_err err;
@@ -777,7 +821,8 @@ static enum oc_err read_budget(struct loader *l, const json_t *v)
 	item = json_object_get(v, "limit");
 	if (str_eq(json_string_value(item), "none"))
 		row.budget.limit = -1;
-	else if (json_is_integer(item) && json_integer_value(item) >= 0 && json_integer_value(item) <= 1000000)
+	else if (json_is_integer(item) && json_integer_value(item) >= 0 &&
+		 json_integer_value(item) <= 1000000)
 		row.budget.limit = (int)json_integer_value(item);
 	else
 		return wrong(l, "must be a whole number of forward runs, or the word none");
@@ -816,7 +861,8 @@ static enum oc_err read_default(struct loader *l, const json_t *v)
 	}
 	if (json_object_get(v, "approvers")) {
 		was = enter(l, "approvers");
-		err = read_approvers(l, json_object_get(v, "approvers"), &p->default_roles, &p->default_quorum);
+		err = read_approvers(l, json_object_get(v, "approvers"), &p->default_roles,
+				     &p->default_quorum);
 		if (err != OC_OK)
 			return err;
 		leave(l, was);
@@ -914,7 +960,8 @@ static enum oc_err read_permits(struct loader *l, const json_t *v)
 
 	if (!json_is_object(v))
 		return wrong(l, "permits is a mapping: a need, and the tenants that have it");
-	json_object_foreach((json_t *)v, need, list) {
+	json_object_foreach((json_t *)v, need, list)
+	{
 		size_t was = enter(l, need);
 		json_t *have = json_object_get(l->p->permits, need);
 		enum oc_err err;
@@ -934,15 +981,16 @@ static enum oc_err read_permits(struct loader *l, const json_t *v)
 	return OC_OK;
 }
 
-static enum oc_err each(struct loader *l, const json_t *v, enum oc_err (*one)(struct loader *, const json_t *),
-			const char *what)
+static enum oc_err each(struct loader *l, const json_t *v,
+			enum oc_err (*one)(struct loader *, const json_t *), const char *what)
 {
 	size_t i;
 	json_t *item;
 
 	if (!json_is_array(v))
 		return wrong(l, "must be a list of %s", what);
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		size_t was = enter_at(l, i);
 		enum oc_err err = one(l, item);
 
@@ -973,11 +1021,16 @@ static const struct {
 	enum oc_err (*read)(struct loader *, const json_t *);
 	bool once; /* in one file only: two files that differ would be a riddle */
 } sections[] = {
-	{ "version", read_version, false },	    { "default", read_default, true },
-	{ "self_approval", read_self_approval, true }, { "break_glass", read_break_glass, true },
-	{ "freeze_answer", read_freeze_answer, true }, { "kill_switch", read_kill_switch, false },
-	{ "permits", read_permits, false },	    { "budgets", read_budgets, false },
-	{ "freeze", read_freezes, false },	    { "rules", read_rules, false },
+	{ "version",       read_version,       false },
+	{ "default",       read_default,       true  },
+	{ "self_approval", read_self_approval, true  },
+	{ "break_glass",   read_break_glass,   true  },
+	{ "freeze_answer", read_freeze_answer, true  },
+	{ "kill_switch",   read_kill_switch,   false },
+	{ "permits",       read_permits,       false },
+	{ "budgets",       read_budgets,       false },
+	{ "freeze",        read_freezes,       false },
+	{ "rules",         read_rules,         false },
 };
 
 static enum oc_err read_file(struct loader *l, const json_t *v)
@@ -990,16 +1043,19 @@ static enum oc_err read_file(struct loader *l, const json_t *v)
 		return wrong(l, "a policy file is a mapping with version, rules and so on");
 	if (!json_object_get(v, "version"))
 		return wrong(l, "version: 1 is missing");
-	json_object_foreach((json_t *)v, key, item) {
+	json_object_foreach((json_t *)v, key, item)
+	{
 		size_t was = enter(l, key), i;
 		enum oc_err err;
 
 		for (i = 0; i < ARRAY_LEN(sections) && !str_eq(sections[i].name, key); i++)
 			;
 		if (i == ARRAY_LEN(sections))
-			return wrong(l, "there is no '%s' in a policy; there are version, default, self_approval, break_glass, "
-					"freeze_answer, kill_switch, permits, budgets, freeze, rules",
-				     key);
+			return wrong(
+				l,
+				"there is no '%s' in a policy; there are version, default, self_approval, break_glass, "
+				"freeze_answer, kill_switch, permits, budgets, freeze, rules",
+				key);
 		if (sections[i].once && json_object_get(l->set_once, key))
 			return wrong(l, "'%s' is set in %s already", key, json_str(l->set_once, key));
 		if (sections[i].once)
@@ -1043,10 +1099,12 @@ static inline void oc_auto_loader(struct loader *l)
 	loader_done(l);
 }
 
-enum oc_err policy_compile(const struct policy_source *files, size_t count, struct policy **ret, struct oc_fail *reterr)
+enum oc_err policy_compile(const struct policy_source *files, size_t count, struct policy **ret,
+			   struct oc_fail *reterr)
 {
 	AUTO(policy) struct policy *p = mem_alloc(sizeof(*p));
-	AUTO(loader) struct loader l = { .p = p, .reterr = reterr, .ids = json_object(), .set_once = json_object() };
+	AUTO(loader)
+	struct loader l = { .p = p, .reterr = reterr, .ids = json_object(), .set_once = json_object() };
 
 	p->files = json_array();
 	p->permits = json_object();
@@ -1058,8 +1116,9 @@ enum oc_err policy_compile(const struct policy_source *files, size_t count, stru
 	p->default_expires_s = 4 * 3600;
 	p->freeze_answer = POLICY_DENY;
 	p->budgets = mem_array(1, sizeof(*p->budgets));
-	p->budgets[p->budgets_count++] =
-		(struct budget_row){ .tenant = "*", .operation = "*", .budget = { .limit = 2, .window_s = DAY_S } };
+	p->budgets[p->budgets_count++] = (struct budget_row){
+		.tenant = "*", .operation = "*", .budget = { .limit = 2, .window_s = DAY_S }
+	};
 
 	if (count > FILES_MAX)
 		return oc_fail(reterr, OC_INVALID, "more than %d policy files", FILES_MAX);
@@ -1080,6 +1139,16 @@ enum oc_err policy_compile(const struct policy_source *files, size_t count, stru
 	policy_index(p);
 	*ret = TAKE(p);
 	return OC_OK;
+}
+
+enum oc_err policy_builtin(struct policy **ret, struct oc_fail *reterr)
+{
+	struct policy_source files[16];
+	size_t n = 0;
+
+	for (const struct embedded_file *e = policy_files; e->name && n < ARRAY_LEN(files); e++)
+		files[n++] = (struct policy_source){ .name = e->name, .text = e->text, .len = e->len };
+	return policy_compile(files, n, ret, reterr);
 }
 
 /* ---- a folder ---- */
@@ -1154,7 +1223,8 @@ enum oc_err policy_load(const char *dir, struct policy **ret, struct oc_fail *re
 			continue;
 		if (folder.count == FILES_MAX) {
 			closedir(d);
-			return oc_fail(reterr, OC_INVALID, "policy folder %s has more than %d files", dir, FILES_MAX);
+			return oc_fail(reterr, OC_INVALID, "policy folder %s has more than %d files", dir,
+				       FILES_MAX);
 		}
 		path = mem_printf("%s/%s", dir, e->d_name);
 		err = slurp(path, &text, &f->len, reterr);

@@ -93,7 +93,9 @@ static const char *const *closed_list(enum fact_id id, size_t *count)
 	static const char *const sources[] = { "template", "person" };
 	static const char *const week[] = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" };
 
-	*count = id == FACT_SOURCE ? ARRAY_LEN(sources) : id == FACT_WEEKDAY ? ARRAY_LEN(week) : ARRAY_LEN(kinds);
+	*count = id == FACT_SOURCE    ? ARRAY_LEN(sources)
+		 : id == FACT_WEEKDAY ? ARRAY_LEN(week)
+				      : ARRAY_LEN(kinds);
 	return id == FACT_SOURCE ? sources : id == FACT_WEEKDAY ? week : id == FACT_PLAN_KIND ? kinds : NULL;
 }
 
@@ -150,7 +152,8 @@ static void add_change(const struct search *s, struct text *t)
 {
 	const struct facts *f = &s->steps[0];
 
-	text_addf(t, "%s if %s were ", s->answer == POLICY_ALLOW ? "it would be allowed" : "people would be asked",
+	text_addf(t, "%s if %s were ",
+		  s->answer == POLICY_ALLOW ? "it would be allowed" : "people would be asked",
 		  fact_row(s->fact)->name);
 	add_value(t, s->fact, s->value);
 	text_add(t, " (it is ");
@@ -196,7 +199,8 @@ static char *many_changes(const struct search *s, const struct policy_decision *
 
 	if (!d->by_default) {
 		if (d->hits_count == 1)
-			return mem_printf("no single change would: rule %s would have to stop applying", d->hits[0].id);
+			return mem_printf("no single change would: rule %s would have to stop applying",
+					  d->hits[0].id);
 		return mem_printf("no single change would: %u rules apply", d->hits_count);
 	}
 	for (size_t i = 0; i < s->p->rules_count && i < TRIES_MAX; i++) {

@@ -4,42 +4,51 @@
 static const struct {
 	const char *name, *arg, *help;
 } ops[] = {
-	{ "eq", "a value", "the fact is this; `fact: value` is the short form" },
-	{ "ne", "a value", "the fact is known and is not this" },
-	{ "gt, ge, lt, le", "a number", "more than, at least, less than, at most" },
-	{ "in", "a list", "the fact is one of these; `fact: [a, b]` is the short form" },
-	{ "glob", "a pattern", "the text fits: `*` stands for any run of characters, `?` for one" },
-	{ "exists", "true or false", "the fact is known, or is not" },
+	{ "eq",             "a value",       "the fact is this; `fact: value` is the short form"                },
+	{ "ne",             "a value",       "the fact is known and is not this"                                },
+	{ "gt, ge, lt, le", "a number",      "more than, at least, less than, at most"                          },
+	{ "in",             "a list",        "the fact is one of these; `fact: [a, b]` is the short form"       },
+	{ "glob",           "a pattern",     "the text fits: `*` stands for any run of characters, `?` for one" },
+	{ "exists",         "true or false", "the fact is known, or is not"                                     },
 };
 
 static const struct {
 	const char *name, *where, *help;
 } sections[] = {
-	{ "version", "each file", "1" },
-	{ "default", "one file", "what happens where no rule is hit: `answer` (ask or deny), `approvers`, `expires`, `reason`" },
-	{ "self_approval", "one file", "`deny` (if not said): who opened the case or wrote the plan may not approve it; `warn`: "
-				       "they may, and it is written down" },
-	{ "break_glass", "one file", "`roles` that may approve alone, their own plans too, with a reason that begins with "
-				     "`break-glass:`. What is denied stays denied" },
-	{ "freeze_answer", "one file", "what an open freeze window answers: `deny` (if not said) or `ask`" },
-	{ "freeze", "any file, added up", "windows: `name`; `from` and `to`, or `cron` (minute hour day month weekday, UTC: open in "
-					  "every minute that fits all five); `tenants`, `environments`: only for these; `except`: "
-					  "operations that it does not hold up" },
-	{ "kill_switch", "any file, added up", "`true`, or `{global: true, tenants: [..]}`: nothing is carried out, rollbacks neither" },
-	{ "permits", "any file, added up", "what an operation needs a permit for (its manifest's `needs`), and the tenants that have "
-					   "it: `script_body: [t-001]`" },
-	{ "budgets", "any file; the last row that fits counts",
-	  "`tenant`, `operation` (patterns), `limit` (forward runs, or none), `window`. Without any: 2 in 24h. Counted per tenant, "
-	  "target and operation; what touches nothing is not counted" },
-	{ "rules", "any file, added up", "`id`, `when`, `answer`, `reason`; where the answer is ask also `approvers: {roles, count}`; "
-					 "`expires`; `replaces: true` puts it in the place of an earlier rule with the same id" },
+	{ "version",       "each file",                               "1"								 },
+	{ "default",       "one file",
+         "what happens where no rule is hit: `answer` (ask or deny), `approvers`, `expires`, `reason`"                                    },
+	{ "self_approval", "one file",
+         "`deny` (if not said): who opened the case or wrote the plan may not approve it; `warn`: "
+	  "they may, and it is written down"											      },
+	{ "break_glass",   "one file",
+         "`roles` that may approve alone, their own plans too, with a reason that begins with "
+	  "`break-glass:`. What is denied stays denied"										   },
+	{ "freeze_answer", "one file",                                "what an open freeze window answers: `deny` (if not said) or `ask`" },
+	{ "freeze",        "any file, added up",
+         "windows: `name`; `from` and `to`, or `cron` (minute hour day month weekday, UTC: open in "
+	  "every minute that fits all five); `tenants`, `environments`: only for these; `except`: "
+	  "operations that it does not hold up"											   },
+	{ "kill_switch",   "any file, added up",
+         "`true`, or `{global: true, tenants: [..]}`: nothing is carried out, rollbacks neither"                                          },
+	{ "permits",       "any file, added up",
+         "what an operation needs a permit for (its manifest's `needs`), and the tenants that have "
+	  "it: `script_body: [t-001]`"												    },
+	{ "budgets",       "any file; the last row that fits counts",
+         "`tenant`, `operation` (patterns), `limit` (forward runs, or none), `window`. Without any: 2 in 24h. Counted per tenant, "
+	  "target and operation; what touches nothing is not counted"                                                                     },
+	{ "rules",         "any file, added up",
+         "`id`, `when`, `answer`, `reason`; where the answer is ask also `approvers: {roles, count}`; "
+	  "`expires`; `replaces: true` puts it in the place of an earlier rule with the same id"                                          },
 };
 
 static const char *const builtins[][2] = {
-	{ "builtin.kill-switch", "denies everything while `kill_switch` is true; also while effects are off (after a restore)" },
-	{ "builtin.permit", "denies a step that needs a permit which its tenant does not have" },
-	{ "builtin.freeze", "answers `freeze_answer` for forward plans while `frozen` is true" },
-	{ "builtin.budget", "denies a forward plan when `budget_left` is used up; the case parks as recurring" },
+	{ "builtin.kill-switch",
+         "denies everything while `kill_switch` is true; also while effects are off (after a restore)" },
+	{ "builtin.permit",      "denies a step that needs a permit which its tenant does not have"    },
+	{ "builtin.freeze",      "answers `freeze_answer` for forward plans while `frozen` is true"    },
+	{ "builtin.budget",
+         "denies a forward plan when `budget_left` is used up; the case parks as recurring"            },
 };
 
 static const char intro[] =
@@ -72,19 +81,20 @@ static const char intro[] =
 	"levels deep; a list is `all`; the word `always` is always true.\n"
 	"\n";
 
-static const char example[] = "\n```yaml\n"
-			      "version: 1\n"
-			      "rules:\n"
-			      "  - id: restart-at-night\n"
-			      "    when: {action: k8s.rollout, verb: restart, environment: prod, bound: true, hour: {lt: 6}}\n"
-			      "    answer: allow\n"
-			      "    reason: nobody minds at night\n"
-			      "  - id: database-needs-two\n"
-			      "    when: {target: {glob: 'urn:db:*'}, plan_kind: forward}\n"
-			      "    answer: ask\n"
-			      "    approvers: {roles: [approver, admin], count: 2}\n"
-			      "    expires: 2h\n"
-			      "```\n";
+static const char example[] =
+	"\n```yaml\n"
+	"version: 1\n"
+	"rules:\n"
+	"  - id: restart-at-night\n"
+	"    when: {action: k8s.rollout, verb: restart, environment: prod, bound: true, hour: {lt: 6}}\n"
+	"    answer: allow\n"
+	"    reason: nobody minds at night\n"
+	"  - id: database-needs-two\n"
+	"    when: {target: {glob: 'urn:db:*'}, plan_kind: forward}\n"
+	"    answer: ask\n"
+	"    approvers: {roles: [approver, admin], count: 2}\n"
+	"    expires: 2h\n"
+	"```\n";
 
 /* A bar would end the table's cell. */
 static void add_cell(struct text *out, const char *s)
@@ -117,12 +127,16 @@ void policy_print_reference(struct text *out)
 	for (size_t i = 0; i < ARRAY_LEN(sections); i++)
 		text_addf(out, "| `%s` | %s | %s |\n", sections[i].name, sections[i].where, sections[i].help);
 	text_add(out, "\nTimes are seconds, or a number with s, m, h or d.\n");
-	text_add(out, "\n## Built in\n\nThese hold beside the rules and cannot be switched off by one.\n\n| rule | meaning |\n|---|---|\n");
+	text_add(
+		out,
+		"\n## Built in\n\nThese hold beside the rules and cannot be switched off by one.\n\n| rule | meaning |\n|---|---|\n");
 	for (size_t i = 0; i < ARRAY_LEN(builtins); i++)
 		text_addf(out, "| `%s` | %s |\n", builtins[i][0], builtins[i][1]);
-	text_add(out, "\n## What a decision is bound to\n\n"
-		      "To the hash of the plan, of its arguments, of the policy, and to the state of the world as the adapters' probes told\n"
-		      "it, for each step without what earlier steps of the plan write. It is good for one run, until it expires. Right\n"
-		      "before the first effect all of that is looked at again: a plan, a world or a policy that changed voids the decision,\n"
-		      "and the timeline says what changed.\n");
+	text_add(
+		out,
+		"\n## What a decision is bound to\n\n"
+		"To the hash of the plan, of its arguments, of the policy, and to the state of the world as the adapters' probes told\n"
+		"it, for each step without what earlier steps of the plan write. It is good for one run, until it expires. Right\n"
+		"before the first effect all of that is looked at again: a plan, a world or a policy that changed voids the decision,\n"
+		"and the timeline says what changed.\n");
 }

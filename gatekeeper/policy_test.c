@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "wire/yaml/yaml.h"
 
-#define STEPS_MAX 64
+#define STEPS_MAX      64
 #define MONDAY_NOON_US (INT64_C(1772452800) * 1000000) /* 2026-03-02T12:00:00Z */
 
 struct run {
@@ -19,14 +19,16 @@ static enum oc_err wrong(struct run *r, const char *pointer, const char *what)
 			     yaml_line(r->doc, pointer), what);
 }
 
-static enum oc_err only(struct run *r, const json_t *obj, const char *pointer, const char *const *keys, size_t n)
+static enum oc_err only(struct run *r, const json_t *obj, const char *pointer, const char *const *keys,
+			size_t n)
 {
 	const char *key;
 	json_t *v;
 
 	if (!json_is_object(obj))
 		return wrong(r, pointer, "must be a mapping");
-	json_object_foreach((json_t *)obj, key, v) {
+	json_object_foreach((json_t *)obj, key, v)
+	{
 		bool known = false;
 		char text[200];
 
@@ -41,7 +43,8 @@ static enum oc_err only(struct run *r, const json_t *obj, const char *pointer, c
 }
 
 /* Defaults, then the case's facts, then the step's: the later one wins. */
-static enum oc_err facts_of(struct run *r, const json_t *merged, const char *pointer, int64_t at_us, struct facts *ret)
+static enum oc_err facts_of(struct run *r, const json_t *merged, const char *pointer, int64_t at_us,
+			    struct facts *ret)
 {
 	struct oc_fail fail = { 0 };
 	struct facts given;
@@ -75,16 +78,19 @@ static bool has_hit(const struct policy_decision *d, const char *id)
 static void compare(const struct policy_decision *d, const json_t *expect, struct text *diff)
 {
 	const char *answer = json_str(expect, "answer");
-	const json_t *rules = json_object_get(expect, "rules"), *exactly = json_object_get(expect, "only_rules"), *v;
+	const json_t *rules = json_object_get(expect, "rules"),
+		     *exactly = json_object_get(expect, "only_rules"), *v;
 	size_t i;
 
 	if (answer && !str_eq(answer, policy_answer_name(d->answer)))
 		text_addf(diff, "; the answer is %s, not %s", policy_answer_name(d->answer), answer);
-	json_array_foreach(rules, i, v) {
+	json_array_foreach(rules, i, v)
+	{
 		if (!has_hit(d, json_string_value(v)))
 			text_addf(diff, "; rule %s was not hit", json_string_value(v));
 	}
-	json_array_foreach(exactly, i, v) {
+	json_array_foreach(exactly, i, v)
+	{
 		if (!has_hit(d, json_string_value(v)))
 			text_addf(diff, "; rule %s was not hit", json_string_value(v));
 	}
@@ -92,7 +98,8 @@ static void compare(const struct policy_decision *d, const json_t *expect, struc
 		text_addf(diff, "; %u rules were hit, not %zu", d->hits_count, json_array_size(exactly));
 	v = json_object_get(expect, "quorum");
 	if (v && json_integer_value(v) != (json_int_t)d->quorum)
-		text_addf(diff, "; %u people are asked, not %lld", d->quorum, (long long)json_integer_value(v));
+		text_addf(diff, "; %u people are asked, not %lld", d->quorum,
+			  (long long)json_integer_value(v));
 	v = json_object_get(expect, "recurring");
 	if (v && json_is_true(v) != d->recurring)
 		text_addf(diff, "; recurring is %s", d->recurring ? "true" : "false");
@@ -101,8 +108,7 @@ static void compare(const struct policy_decision *d, const json_t *expect, struc
 		unsigned bits = 0;
 		const json_t *role;
 
-		json_array_foreach(v, i, role)
-			bits |= policy_role_bit(json_string_value(role));
+		json_array_foreach(v, i, role) bits |= policy_role_bit(json_string_value(role));
 		if (bits != d->roles) {
 			AUTO(json) json_t *have = policy_roles_json(d->roles);
 			AUTO(str) char *s = json_text(have);
@@ -121,7 +127,8 @@ static void compare(const struct policy_decision *d, const json_t *expect, struc
 static enum oc_err run_case(struct run *r, const json_t *c, const json_t *defaults, size_t number)
 {
 	static const char *const keys[] = { "name", "at", "facts", "steps", "expect" };
-	static const char *const expect_keys[] = { "answer", "rules", "only_rules", "quorum", "roles", "recurring" };
+	static const char *const expect_keys[] = { "answer", "rules", "only_rules",
+						   "quorum", "roles", "recurring" };
 	AUTO(text) struct text diff = { 0 };
 	AUTO(json) json_t *base = json_object(), *keep = json_array();
 	const json_t *steps, *expect;
@@ -200,8 +207,8 @@ static enum oc_err run_doc(struct run *r)
 	return OC_OK;
 }
 
-enum oc_err policy_test_text(const struct policy *p, const char *name, const char *text, size_t len, struct text *out,
-			     struct policy_test_result *ret, struct oc_fail *reterr)
+enum oc_err policy_test_text(const struct policy *p, const char *name, const char *text, size_t len,
+			     struct text *out, struct policy_test_result *ret, struct oc_fail *reterr)
 {
 	AUTO(yaml) struct yaml_doc *doc = NULL;
 	struct run r = { .p = p, .out = out, .res = ret, .reterr = reterr };

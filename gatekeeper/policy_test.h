@@ -18,5 +18,6 @@ struct policy_test_result {
 /* One line per case into out. An error means that the file itself is wrong (file:line). */
 MUST_CHECK enum oc_err policy_test_run(const struct policy *p, const char *path, struct text *out,
 				       struct policy_test_result *ret, struct oc_fail *reterr);
-MUST_CHECK enum oc_err policy_test_text(const struct policy *p, const char *name, const char *text, size_t len,
-					struct text *out, struct policy_test_result *ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err policy_test_text(const struct policy *p, const char *name, const char *text,
+					size_t len, struct text *out, struct policy_test_result *ret,
+					struct oc_fail *reterr);

@@ -12,7 +12,7 @@
 #include "store/blast.h"
 #include "store/decision.h"
 
-#define NEVER_FAILED 1e15
+#define NEVER_FAILED   1e15
 /* An approval that comes at the last minute must still leave time to begin. */
 #define BEGIN_WITHIN_S "900"
 
@@ -220,7 +220,8 @@ static void blast_facts(struct eval *e, struct pg *pg)
 	if (!urns.len || !pg)
 		return;
 	snprintf(tenant, sizeof(tenant), "%lld", e->cmd->tenant_id);
-	if (pg_begin(pg, &fail) != OC_OK || pg_query(pg, SQL_BLAST_TIMEOUT, PG_NO_ARGS, NULL, &fail) != OC_OK ||
+	if (pg_begin(pg, &fail) != OC_OK ||
+	    pg_query(pg, SQL_BLAST_TIMEOUT, PG_NO_ARGS, NULL, &fail) != OC_OK ||
 	    pg_query(pg, SQL_BLAST_RADIUS, PG_ARGS(tenant, pg_array_end(&urns)), &r, &fail) != OC_OK) {
 		log_warn("case %s: the blast radius is unknown: %s", e->cmd->case_id, fail.text);
 		pg_rollback(pg);
@@ -301,16 +302,17 @@ static enum oc_err give_up(struct eval *e, const char *fmt, ...)
 
 static json_t *meta_of(const struct eval *e, const struct policy_decision *d, const char *decision_id)
 {
-	json_t *meta = json_pack("{s:s,s:s,s:o,s:s,s:b}", "decision_id", decision_id, "answer", policy_answer_name(d->answer),
-				 "rules", policy_rules_json(d), "policy", policy_hash(e->policy), "bound",
-				 e->look.world_hash[0] != '\0');
+	json_t *meta = json_pack("{s:s,s:s,s:o,s:s,s:b}", "decision_id", decision_id, "answer",
+				 policy_answer_name(d->answer), "rules", policy_rules_json(d), "policy",
+				 policy_hash(e->policy), "bound", e->look.world_hash[0] != '\0');
 
 	if (d->recurring)
 		json_object_set_new(meta, "recurring", json_true());
 	return meta;
 }
 
-static void notify(struct eval *e, const char *decision_id, const json_t *card, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void notify(struct eval *e, const char *decision_id, const json_t *card, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 static void notify(struct eval *e, const char *decision_id, const json_t *card, const char *fmt, ...)
 {
 	AUTO(json) json_t *body = json_pack("{s:s,s:O?}", "decision_id", decision_id, "card", card);
@@ -363,11 +365,13 @@ static json_t *make_card(struct eval *e, const struct policy_decision *d, const 
 
 static const char *const statuses[] = { "approved", "pending", "rejected" }; /* by enum policy_answer */
 
-static void write_decision(struct eval *e, const struct policy_decision *d, const json_t *card, const char *id)
+static void write_decision(struct eval *e, const struct policy_decision *d, const json_t *card,
+			   const char *id)
 {
 	AUTO(json) json_t *rules = policy_rules_json(d), *facts = facts_list(e->facts, e->look.count);
 	AUTO(json) json_t *who = policy_roles_json(d->roles);
-	AUTO(str) char *rules_text = json_text(rules), *facts_text = json_text(facts), *card_text = json_text(card);
+	AUTO(str)
+	char *rules_text = json_text(rules), *facts_text = json_text(facts), *card_text = json_text(card);
 	AUTO(str) char *who_text = json_text(who), *world = json_text(e->look.world);
 	char tenant[24], epoch[16], quorum[16], expires[32];
 
@@ -376,10 +380,11 @@ static void write_decision(struct eval *e, const struct policy_decision *d, cons
 	snprintf(quorum, sizeof(quorum), "%u", d->quorum);
 	snprintf(expires, sizeof(expires), "%lld", (long long)d->expires_s);
 	answer_do(e->ans, SQL_DECISION_NEW,
-		  PG_ARGS(id, tenant, e->cmd->case_id, col(e, "plan_id"), epoch, policy_answer_name(d->answer),
-			  statuses[d->answer], col(e, "plan_hash"), e->look.args_hash,
-			  *e->look.world_hash ? e->look.world_hash : NULL, world, policy_hash(e->policy), rules_text, facts_text,
-			  card_text, quorum, who_text, d->reason, expires));
+		  PG_ARGS(id, tenant, e->cmd->case_id, col(e, "plan_id"), epoch,
+			  policy_answer_name(d->answer), statuses[d->answer], col(e, "plan_hash"),
+			  e->look.args_hash, *e->look.world_hash ? e->look.world_hash : NULL, world,
+			  policy_hash(e->policy), rules_text, facts_text, card_text, quorum, who_text,
+			  d->reason, expires));
 }
 
 static enum oc_err decide(struct eval *e, const char *before, struct oc_fail *reterr)
@@ -398,8 +403,9 @@ static enum oc_err decide(struct eval *e, const char *before, struct oc_fail *re
 	answer_reason(e->ans, "%s", str_empty(d.reason) ? "policy" : d.reason);
 	switch (d.answer) {
 	case POLICY_ALLOW: {
-		AUTO(json) json_t *body = json_pack("{s:s,s:o,s:s}", "answer", "allow", "rules", policy_rules_json(&d), "policy",
-						    policy_hash(e->policy));
+		AUTO(json)
+		json_t *body = json_pack("{s:s,s:o,s:s}", "answer", "allow", "rules", policy_rules_json(&d),
+					 "policy", policy_hash(e->policy));
 		AUTO(str) char *text = json_text(body);
 
 		answer_do(e->ans, SQL_DECISION_APPROVED, PG_ARGS(tenant, id, text));
@@ -407,16 +413,18 @@ static enum oc_err decide(struct eval *e, const char *before, struct oc_fail *re
 		break;
 	}
 	case POLICY_ASK:
-		notify(e, id, card, "%.200s: the plan waits for %u approval%s%s%.200s", col_or(e, "title", "a case"), d.quorum,
-		       d.quorum == 1 ? "" : "s", before ? ", again: " : "", before ? before : "");
+		notify(e, id, card, "%.200s: the plan waits for %u approval%s%s%.200s",
+		       col_or(e, "title", "a case"), d.quorum, d.quorum == 1 ? "" : "s",
+		       before ? ", again: " : "", before ? before : "");
 		break;
 	case POLICY_DENY:
 		answer_event(e->ans, "evt.plan.rejected.v1", id);
 		break;
 	}
-	metric_observe(M_GATE_LATENCY, (double)(clock_mono_us() - e->started_us) / 1e6, policy_answer_name(d.answer), NULL,
-		       NULL);
-	log_info("case %s: %s (%s), decision %s", e->cmd->case_id, policy_answer_name(d.answer), d.reason, id);
+	metric_observe(M_GATE_LATENCY, (double)(clock_mono_us() - e->started_us) / 1e6,
+		       policy_answer_name(d.answer), NULL, NULL);
+	log_info("case %s: %s (%s), decision %s", e->cmd->case_id, policy_answer_name(d.answer), d.reason,
+		 id);
 	return OC_OK;
 }
 
@@ -438,7 +446,8 @@ static void count_approvals(struct eval *e, const json_t *rows, const json_t *te
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row) {
+	json_array_foreach(rows, i, row)
+	{
 		struct gate_person who = { .principal = json_str_or(row, "principal", ""),
 					   .role = json_str_or(row, "role", ""),
 					   .reason = json_str(row, "reason") };
@@ -453,7 +462,8 @@ static void count_approvals(struct eval *e, const json_t *rows, const json_t *te
 			continue;
 		}
 		if (gate_check_approval(&ask, &who, &may, &fail) != OC_OK) {
-			log_warn("case %s: the approval of %s does not count: %s", e->cmd->case_id, who.principal, fail.text);
+			log_warn("case %s: the approval of %s does not count: %s", e->cmd->case_id,
+				 who.principal, fail.text);
 			continue;
 		}
 		c->yes++; /* principals are distinct: the table's unique key */
@@ -470,8 +480,7 @@ static void before_of(const struct eval *e, struct policy_decision *ret)
 	size_t i;
 
 	*ret = (struct policy_decision){ .answer = POLICY_ASK, .quorum = (unsigned)col_int(e, "d_quorum") };
-	json_array_foreach(who, i, v)
-		ret->roles |= policy_role_bit(json_string_value(v));
+	json_array_foreach(who, i, v) ret->roles |= policy_role_bit(json_string_value(v));
 }
 
 /* The waiting decision falls, and another look is taken in the same transaction. */
@@ -486,8 +495,10 @@ static enum oc_err again(struct eval *e, const char *why, struct oc_fail *reterr
 
 static enum oc_err approve(struct eval *e, const struct count *c)
 {
-	AUTO(json) json_t *body = json_pack("{s:s,s:O,s:b,s:b,s:s}", "answer", "ask", "approved_by", c->names, "break_glass",
-					    c->break_glass, "self_approval", c->self, "policy", policy_hash(e->policy));
+	AUTO(json)
+	json_t *body = json_pack("{s:s,s:O,s:b,s:b,s:s}", "answer", "ask", "approved_by", c->names,
+				 "break_glass", c->break_glass, "self_approval", c->self, "policy",
+				 policy_hash(e->policy));
 	AUTO(str) char *text = json_text(body), *names = json_text(c->names);
 	const char *id = col(e, "d_id");
 	json_t *meta = json_deep_copy(body);
@@ -507,13 +518,15 @@ static enum oc_err approve(struct eval *e, const struct count *c)
 static enum oc_err reject(struct eval *e, const struct count *c)
 {
 	const char *id = col(e, "d_id");
-	AUTO(str) char *why = mem_printf("%s said no%s%s", c->no, str_empty(c->no_reason) ? "" : ": ",
-					 str_empty(c->no_reason) ? "" : c->no_reason);
+	AUTO(str)
+	char *why = mem_printf("%s said no%s%s", c->no, str_empty(c->no_reason) ? "" : ": ",
+			       str_empty(c->no_reason) ? "" : c->no_reason);
 	char tenant[24];
 
 	snprintf(tenant, sizeof(tenant), "%lld", e->cmd->tenant_id);
 	answer_do(e->ans, SQL_DECISION_REJECT, PG_ARGS(tenant, id, why));
-	answer_meta(e->ans, json_pack("{s:s,s:s,s:s}", "decision_id", id, "answer", "deny", "rejected_by", c->no));
+	answer_meta(e->ans,
+		    json_pack("{s:s,s:s,s:s}", "decision_id", id, "answer", "deny", "rejected_by", c->no));
 	answer_reason(e->ans, "%s", why);
 	answer_event(e->ans, "evt.plan.rejected.v1", id);
 	return OC_OK;
@@ -535,7 +548,8 @@ static char *what_changed(struct eval *e)
 
 static enum oc_err look_again(struct eval *e, struct oc_fail *reterr)
 {
-	AUTO(json) json_t *rows = col_json(e, "approvals"), *card = col_json(e, "d_card"), *names = json_array();
+	AUTO(json)
+	json_t *rows = col_json(e, "approvals"), *card = col_json(e, "d_card"), *names = json_array();
 	AUTO(str) char *changed = NULL;
 	const json_t *terms = json_object_get(card, "terms");
 	struct policy_decision before, now;
@@ -577,7 +591,8 @@ static enum oc_err prepare(struct eval *e, bool *ret_ready, struct oc_fail *rete
 	if (!text)
 		return give_up(e, "the case has no plan to decide about");
 	if (!str_eq(col(e, "complete"), "t"))
-		return give_up(e, "the plan is not complete: it cannot be carried out, so it is not decided about");
+		return give_up(
+			e, "the plan is not complete: it cannot be carried out, so it is not decided about");
 	hash_sha256_hex(text, strlen(text), hash);
 	if (!str_eq(hash, col(e, "plan_hash")))
 		return give_up(e, "the stored plan does not have the hash that is stored with it");
@@ -586,8 +601,10 @@ static enum oc_err prepare(struct eval *e, bool *ret_ready, struct oc_fail *rete
 	if (e->plan->step_count == 0)
 		return give_up(e, "the plan has no step");
 	for (size_t i = 0; i < e->plan->step_count; i++)
-		if (!ask.world_ref->operation || !ask.world_ref->operation(ask.world_ref->ctx, e->plan->step[i].action))
-			return give_up(e, "no loaded adapter offers '%s' (step %zu)", e->plan->step[i].action, i + 1);
+		if (!ask.world_ref->operation ||
+		    !ask.world_ref->operation(ask.world_ref->ctx, e->plan->step[i].action))
+			return give_up(e, "no loaded adapter offers '%s' (step %zu)", e->plan->step[i].action,
+				       i + 1);
 	plan_look(&ask, e->plan, &e->look);
 	e->gather = (struct gather){ .tenant = e->cmd->tenant,
 				     .tenant_id = e->cmd->tenant_id,
@@ -632,7 +649,8 @@ static enum oc_err work(void *ctx, const struct command *cmd, struct answer *ans
 {
 	struct gate *gate = ctx;
 	AUTO(policy_lease) struct policy_lease *lease = gate_policy(gate);
-	AUTO(eval) struct eval e = {
+	AUTO(eval)
+	struct eval e = {
 		.gate = gate, .cmd = cmd, .ans = ans, .policy = lease->policy, .started_us = clock_mono_us()
 	};
 

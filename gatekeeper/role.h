@@ -22,16 +22,16 @@ struct gate_call {
 	int64_t timeout_ms;
 };
 enum gate_said {
-	GATE_NO_ENTRY,	  /* the adapter has no such entry: no preview, world not bound */
-	GATE_NO_ANSWER,	  /* asked, and it failed, crashed, was late or said UNCLEAR */
-	GATE_REFUSED,	  /* the params are wrong (OPSCASE_REFUSED) */
-	GATE_WOULD_DO,	  /* dry run: json is {"changes":[..],"diff":".."} */
-	GATE_APPLIED,	  /* probe: the wanted state is in place already; json has binding and info */
+	GATE_NO_ENTRY,    /* the adapter has no such entry: no preview, world not bound */
+	GATE_NO_ANSWER,   /* asked, and it failed, crashed, was late or said UNCLEAR */
+	GATE_REFUSED,     /* the params are wrong (OPSCASE_REFUSED) */
+	GATE_WOULD_DO,    /* dry run: json is {"changes":[..],"diff":".."} */
+	GATE_APPLIED,     /* probe: the wanted state is in place already; json has binding and info */
 	GATE_NOT_APPLIED, /* probe: it is not; json has binding and info */
 };
 struct gate_reply {
 	enum gate_said said;
-	char *json;	  /* malloc'd by the callee, freed by the gate; may be NULL */
+	char *json;         /* malloc'd by the callee, freed by the gate; may be NULL */
 	char sentence[512]; /* why there is no answer */
 };
 struct gate_world {
@@ -43,12 +43,12 @@ struct gate_world {
 };
 
 struct gate_config {
-	const char *policy_dir;	 /* NULL: the texts below */
-	const struct policy_source *builtin; /* embedded files, for the default without a folder */
+	const char *policy_dir; /* NULL: the files below; without those policy_builtin() */
+	const struct policy_source *builtin;
 	size_t builtin_count;
 	const char *conninfo; /* as opscase_worker: budget and blast radius are read outside of the lease */
 	struct gate_world world;
-	int call_timeout_ms;	/* of each dry run and probe; 0: 5000 */
+	int call_timeout_ms;         /* of each dry run and probe; 0: 5000 */
 	unsigned threads, max_batch; /* 0: 2 and 16 */
 	struct waker *relay_wake;    /* poked when a reload queued commands; may be NULL */
 };
@@ -81,7 +81,7 @@ struct gate_go {
 	bool go;
 	char sentence[1024];
 	json_t *changed; /* {"steps":[{"step":0,"field":"replicas","was":2,"is":3}]} or NULL; yours */
-	json_t *world;	 /* per step {"binding","info"} or null, as bound; yours. What run() expects. */
+	json_t *world;   /* per step {"binding","info"} or null, as bound; yours. What run() expects. */
 	char plan_hash[HASH_HEX];
 };
 MUST_CHECK enum oc_err gate_dispatch_check(struct gate *gate, struct pg *pg, const struct gate_dispatch *d,

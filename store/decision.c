@@ -18,25 +18,26 @@ const char SQL_GATE_LOAD[] =
 	" d.id AS d_id, d.status AS d_status, d.answer AS d_answer, d.epoch AS d_epoch, d.plan_id AS d_plan_id,"
 	" d.plan_hash AS d_plan_hash, d.args_hash AS d_args_hash, d.world_hash AS d_world_hash, d.world::text AS d_world,"
 	" d.policy_hash AS d_policy_hash, d.facts::text AS d_facts, d.card::text AS d_card, d.quorum AS d_quorum,"
-	" d.who::text AS d_who, " MICROS("d.expires_at") " AS d_expires_us,"
-	" (SELECT jsonb_agg(jsonb_build_object('principal', a.principal, 'role', a.role, 'answer', a.answer, 'reason', a.reason)"
-	"   ORDER BY a.id)::text FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id) AS approvals"
-	" FROM outbox o JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
-	" JOIN dim_tenant t ON t.tenant_id = c.tenant_id"
-	" LEFT JOIN case_body b ON b.tenant_id = c.tenant_id AND b.case_id = c.id"
-	" LEFT JOIN plan_proposed p ON p.tenant_id = c.tenant_id AND p.case_id = c.id AND p.id = c.plan_id"
-	" LEFT JOIN LATERAL (SELECT * FROM gate_decision x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id"
-	"   AND CASE WHEN o.payload -> 'args' ->> 'decision_id' IS NULL"
-	"            THEN x.plan_id = c.plan_id AND x.epoch = c.epoch AND x.status = 'pending'"
-	"            ELSE x.id::text = o.payload -> 'args' ->> 'decision_id' END"
-	"   ORDER BY x.created_at DESC LIMIT 1) d ON true"
-	" LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE hc.resolution = 'verified' AND hc.plan_id = hp.id) AS succeeded,"
-	"   count(*) FILTER (WHERE hp.fingerprint = ANY(hc.failed_plans)) AS failed,"
-	"   extract(epoch FROM now() - max(hc.updated_at) FILTER (WHERE hp.fingerprint = ANY(hc.failed_plans))) AS last_failed_s"
-	"   FROM (SELECT id, case_id, fingerprint FROM plan_proposed y WHERE y.tenant_id = c.tenant_id"
-	"         AND y.fingerprint = p.fingerprint AND y.id <> p.id ORDER BY y.created_at DESC LIMIT 50) hp"
-	"   JOIN ops_case hc ON hc.tenant_id = c.tenant_id AND hc.id = hp.case_id) h ON true"
-	" WHERE o.id = ANY($1::bigint[])";
+	" d.who::text AS d_who, " MICROS(
+		"d.expires_at") " AS d_expires_us,"
+				" (SELECT jsonb_agg(jsonb_build_object('principal', a.principal, 'role', a.role, 'answer', a.answer, 'reason', a.reason)"
+				"   ORDER BY a.id)::text FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id) AS approvals"
+				" FROM outbox o JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
+				" JOIN dim_tenant t ON t.tenant_id = c.tenant_id"
+				" LEFT JOIN case_body b ON b.tenant_id = c.tenant_id AND b.case_id = c.id"
+				" LEFT JOIN plan_proposed p ON p.tenant_id = c.tenant_id AND p.case_id = c.id AND p.id = c.plan_id"
+				" LEFT JOIN LATERAL (SELECT * FROM gate_decision x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id"
+				"   AND CASE WHEN o.payload -> 'args' ->> 'decision_id' IS NULL"
+				"            THEN x.plan_id = c.plan_id AND x.epoch = c.epoch AND x.status = 'pending'"
+				"            ELSE x.id::text = o.payload -> 'args' ->> 'decision_id' END"
+				"   ORDER BY x.created_at DESC LIMIT 1) d ON true"
+				" LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE hc.resolution = 'verified' AND hc.plan_id = hp.id) AS succeeded,"
+				"   count(*) FILTER (WHERE hp.fingerprint = ANY(hc.failed_plans)) AS failed,"
+				"   extract(epoch FROM now() - max(hc.updated_at) FILTER (WHERE hp.fingerprint = ANY(hc.failed_plans))) AS last_failed_s"
+				"   FROM (SELECT id, case_id, fingerprint FROM plan_proposed y WHERE y.tenant_id = c.tenant_id"
+				"         AND y.fingerprint = p.fingerprint AND y.id <> p.id ORDER BY y.created_at DESC LIMIT 50) hp"
+				"   JOIN ops_case hc ON hc.tenant_id = c.tenant_id AND hc.id = hp.case_id) h ON true"
+				" WHERE o.id = ANY($1::bigint[])";
 
 const char SQL_DECISION_NEW[] =
 	"WITH old AS (UPDATE gate_decision SET status = 'void', void_reason = 'a newer decision took its place',"
@@ -74,28 +75,30 @@ const char SQL_DECISION_NOTIFY[] =
 	"INSERT INTO notification (id, tenant_id, case_id, sentence, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4, $5::jsonb)";
 
 const char SQL_DECISION_TERMS[] =
-	"SELECT d.id, d.status, d.void_reason, " MICROS("d.expires_at") " AS expires_us, " MICROS("now()") " AS now_us,"
-	" (d.card -> 'terms')::text AS terms,"
-	" (SELECT array_agg(a.principal) FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id"
-	"   AND a.answer = 'approve') AS approved_by"
-	" FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
-	" WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid AND ($3::uuid IS NULL OR d.id = $3::uuid)"
-	" ORDER BY (d.status = 'pending') DESC, d.created_at DESC LIMIT 1";
+	"SELECT d.id, d.status, d.void_reason, " MICROS("d.expires_at") " AS expires_us, " MICROS(
+		"now()") " AS now_us,"
+			 " (d.card -> 'terms')::text AS terms,"
+			 " (SELECT array_agg(a.principal) FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id"
+			 "   AND a.answer = 'approve') AS approved_by"
+			 " FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
+			 " WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid AND ($3::uuid IS NULL OR d.id = $3::uuid)"
+			 " ORDER BY (d.status = 'pending') DESC, d.created_at DESC LIMIT 1";
 
 const char SQL_DECISION_DISPATCH[] =
 	"SELECT d.status, d.expires_at <= now(), d.used_by_run, d.answer, d.plan_hash, d.args_hash, d.world_hash, d.world::text,"
 	" d.facts::text, d.quorum, d.who::text,"
 	" c.status = 'EXECUTING' AND c.epoch = $5::int AND c.plan_id = d.plan_id AND c.decision_id = d.id AS case_ok,"
 	" p.plan_text, p.kind, i.effects, i.effects_reason,"
-	" t.labels @> '{\"kill_switch\": true}' OR t.disabled_at IS NOT NULL, " MICROS("now()") ","
-	" (SELECT count(*) FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id AND a.answer = 'approve'),"
-	" coalesce((a0.decision ->> 'break_glass')::boolean, false)"
-	" FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
-	" JOIN dim_tenant t ON t.tenant_id = d.tenant_id"
-	" JOIN plan_proposed p ON p.tenant_id = d.tenant_id AND p.id = d.plan_id"
-	" LEFT JOIN plan_approved a0 ON a0.tenant_id = d.tenant_id AND a0.id = d.id"
-	" CROSS JOIN installation i"
-	" WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid AND d.plan_id = $3::uuid AND d.id = $4::uuid";
+	" t.labels @> '{\"kill_switch\": true}' OR t.disabled_at IS NOT NULL, " MICROS(
+		"now()") ","
+			 " (SELECT count(*) FROM approval a WHERE a.tenant_id = d.tenant_id AND a.decision_id = d.id AND a.answer = 'approve'),"
+			 " coalesce((a0.decision ->> 'break_glass')::boolean, false)"
+			 " FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
+			 " JOIN dim_tenant t ON t.tenant_id = d.tenant_id"
+			 " JOIN plan_proposed p ON p.tenant_id = d.tenant_id AND p.id = d.plan_id"
+			 " LEFT JOIN plan_approved a0 ON a0.tenant_id = d.tenant_id AND a0.id = d.id"
+			 " CROSS JOIN installation i"
+			 " WHERE d.tenant_id = $1::bigint AND d.case_id = $2::uuid AND d.plan_id = $3::uuid AND d.id = $4::uuid";
 
 /* The row is locked by its own UPDATE: of two runs only one finds it approved. */
 const char SQL_DECISION_USE[] =

@@ -14,9 +14,10 @@ extern const char SQL_GATE_LOAD[];
 extern const char SQL_DECISION_NEW[];
 /* $1 tenant, $2 decision, $3 plan_approved.decision, $4 seconds it holds at least from now. pending -> approved, or 40001. */
 extern const char SQL_DECISION_APPROVE[];
-extern const char SQL_DECISION_APPROVED[]; /* $1 tenant, $2 decision, $3 jsonb: the plan_approved row of a new one */
+extern const char
+	SQL_DECISION_APPROVED[]; /* $1 tenant, $2 decision, $3 jsonb: the plan_approved row of a new one */
 extern const char SQL_DECISION_REJECT[]; /* $1 tenant, $2 decision, $3 reason. pending -> rejected, or 40001 */
-extern const char SQL_DECISION_VOID[];	 /* $1 tenant, $2 decision, $3 void_reason. pending or approved -> void */
+extern const char SQL_DECISION_VOID[]; /* $1 tenant, $2 decision, $3 void_reason. pending or approved -> void */
 extern const char SQL_DECISION_NOTIFY[]; /* $1 id, $2 tenant, $3 case, $4 sentence, $5 body */
 
 /* What gate_check_approval wants. $1 tenant, $2 case, $3 decision or NULL (the newest). Columns: id, status,
@@ -27,8 +28,25 @@ extern const char SQL_DECISION_TERMS[];
  * see enum. */
 extern const char SQL_DECISION_DISPATCH[];
 enum dispatch_col {
-	DC_STATUS, DC_EXPIRED, DC_USED_BY, DC_ANSWER, DC_PLAN_HASH, DC_ARGS_HASH, DC_WORLD_HASH, DC_WORLD, DC_FACTS, DC_QUORUM,
-	DC_WHO, DC_CASE_OK, DC_PLAN_TEXT, DC_PLAN_KIND, DC_EFFECTS, DC_EFFECTS_REASON, DC_KILLED, DC_NOW, DC_APPROVERS,
+	DC_STATUS,
+	DC_EXPIRED,
+	DC_USED_BY,
+	DC_ANSWER,
+	DC_PLAN_HASH,
+	DC_ARGS_HASH,
+	DC_WORLD_HASH,
+	DC_WORLD,
+	DC_FACTS,
+	DC_QUORUM,
+	DC_WHO,
+	DC_CASE_OK,
+	DC_PLAN_TEXT,
+	DC_PLAN_KIND,
+	DC_EFFECTS,
+	DC_EFFECTS_REASON,
+	DC_KILLED,
+	DC_NOW,
+	DC_APPROVERS,
 	DC_BREAK_GLASS
 };
 /* $1 tenant, $2 decision, $3 run, $4 case, $5 plan, $6 plan_hash, $7 args_hash, $8 text[] targets, $9 text[] operations.

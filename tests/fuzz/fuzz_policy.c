@@ -41,7 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			fact_number(&f, (enum fact_id)i, i % 5);
 			break;
 		case FACT_IS_TEXT:
-			fact_text(&f, (enum fact_id)i, i == FACT_PLAN_KIND ? "forward" : i % 2 ? "noop" : "prod");
+			fact_text(&f, (enum fact_id)i,
+				  i == FACT_PLAN_KIND ? "forward"
+				  : i % 2             ? "noop"
+						      : "prod");
 			break;
 		}
 		agree(p, &f); /* each thing known, one after the other */

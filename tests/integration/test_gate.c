@@ -26,14 +26,35 @@ static char policy_dir[] = "/tmp/gate-policy-XXXXXX";
 /* ---- the world, as the adapters tell it ---- */
 
 static char *restart_writes[] = { "generation" };
-static struct operation_need script_needs[] = { { "script_body", "/script" } };
+static struct operation_need script_needs[] = {
+	{ "script_body", "/script" }
+};
 static const struct operation operations[] = {
 	{ .name = "noop", .adapter = "noop", .reversible = true, .repeatable = true, .blast = BLAST_NONE },
-	{ .name = "svc.restart", .adapter = "svc", .risk = 0.4, .reversible = true, .blast = BLAST_SERVICE, .has_dry_run = true,
-	  .has_probe = true, .has_undo = true, .writes = restart_writes, .writes_count = 1 },
-	{ .name = "svc.wipe", .adapter = "svc", .risk = 0.9, .blast = BLAST_SERVICE, .has_dry_run = true, .has_probe = true },
-	{ .name = "script.exec", .adapter = "script", .risk = 0.6, .blast = BLAST_HOST, .has_dry_run = true, .has_probe = true,
-	  .needs = script_needs, .needs_count = 1 },
+	{ .name = "svc.restart",
+         .adapter = "svc",
+         .risk = 0.4,
+         .reversible = true,
+         .blast = BLAST_SERVICE,
+         .has_dry_run = true,
+         .has_probe = true,
+         .has_undo = true,
+         .writes = restart_writes,
+         .writes_count = 1 },
+	{ .name = "svc.wipe",
+         .adapter = "svc",
+         .risk = 0.9,
+         .blast = BLAST_SERVICE,
+         .has_dry_run = true,
+         .has_probe = true },
+	{ .name = "script.exec",
+         .adapter = "script",
+         .risk = 0.6,
+         .blast = BLAST_HOST,
+         .has_dry_run = true,
+         .has_probe = true,
+         .needs = script_needs,
+         .needs_count = 1 },
 };
 
 static pthread_mutex_t world_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -59,15 +80,16 @@ static void call_world(void *ctx, const struct gate_call *call, struct gate_repl
 	if (call->entry == GATE_DRY_RUN) {
 		world.previews++;
 		ret->said = GATE_WOULD_DO;
-		ret->json = mem_strdup("{\"changes\":[{\"what\":\"pods\",\"from\":\"old\",\"to\":\"new\"}],\"diff\":\"- old\\n+ new\"}");
+		ret->json = mem_strdup(
+			"{\"changes\":[{\"what\":\"pods\",\"from\":\"old\",\"to\":\"new\"}],\"diff\":\"- old\\n+ new\"}");
 	} else if (world.silent) {
 		ret->said = GATE_NO_ANSWER;
 		snprintf(ret->sentence, sizeof(ret->sentence), "the cluster did not answer");
 	} else {
 		world.probes++;
 		ret->said = GATE_NOT_APPLIED;
-		ret->json = mem_printf("{\"binding\":{\"generation\":%d,\"replicas\":%d},\"info\":{}}", world.generation,
-				       world.replicas);
+		ret->json = mem_printf("{\"binding\":{\"generation\":%d,\"replicas\":%d},\"info\":{}}",
+				       world.generation, world.replicas);
 	}
 	pthread_mutex_unlock(&world_lock);
 }
@@ -114,9 +136,11 @@ struct fixture {
 static char *plan_of(const char *steps)
 {
 	AUTO(json) json_t *doc = NULL;
-	AUTO(str) char *text = mem_printf("{\"title\":\"repair\",\"steps\":%s,\"rollback\":{},\"verify\":{\"checks\":[{\"kind\":"
-					  "\"probe\",\"step\":0}]}}",
-					  steps);
+	AUTO(str)
+	char *text = mem_printf(
+		"{\"title\":\"repair\",\"steps\":%s,\"rollback\":{},\"verify\":{\"checks\":[{\"kind\":"
+		"\"probe\",\"step\":0}]}}",
+		steps);
 	struct oc_fail fail;
 
 	if (json_read_own(text, &doc, &fail) != OC_OK)
@@ -135,12 +159,14 @@ static void set_plan(struct fixture *f, const char *steps, const char *kind, con
 	hash_sha256_hex(text, strlen(text), hash);
 	plan_fingerprint(doc, print);
 	uuid_new(f->plan);
-	if (pg_query(pg,
-		     "WITH p AS (INSERT INTO plan_proposed (id, tenant_id, case_id, plan, plan_text, revision, epoch, kind, source, hash,"
-		     " fingerprint, complete, created_by) SELECT $1::uuid, $2::bigint, $3::uuid, $4::text::jsonb, $4::text, 1 + (SELECT count(*) FROM"
-		     " plan_proposed WHERE case_id = $3::uuid), 1, $5, $6, $7, $8, true, 'planner' RETURNING id)"
-		     " UPDATE ops_case SET plan_id = $1::uuid, plan_kind = $5 WHERE id = $3::uuid",
-		     PG_ARGS(f->plan, f->tenant_text, f->id, text, kind, source, hash, print), NULL, &fail) != OC_OK)
+	if (pg_query(
+		    pg,
+		    "WITH p AS (INSERT INTO plan_proposed (id, tenant_id, case_id, plan, plan_text, revision, epoch, kind, source, hash,"
+		    " fingerprint, complete, created_by) SELECT $1::uuid, $2::bigint, $3::uuid, $4::text::jsonb, $4::text, 1 + (SELECT count(*) FROM"
+		    " plan_proposed WHERE case_id = $3::uuid), 1, $5, $6, $7, $8, true, 'planner' RETURNING id)"
+		    " UPDATE ops_case SET plan_id = $1::uuid, plan_kind = $5 WHERE id = $3::uuid",
+		    PG_ARGS(f->plan, f->tenant_text, f->id, text, kind, source, hash, print), NULL,
+		    &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 }
 
@@ -193,7 +219,8 @@ static char *send_args(struct fixture *f, const char *args)
 static void wait_done(const char *id)
 {
 	for (int64_t until = clock_mono_ms() + 20000; clock_mono_ms() < until;) {
-		AUTO(str) char *done = one("SELECT done_at IS NOT NULL FROM outbox WHERE id = $1::bigint", id, NULL);
+		AUTO(str)
+		char *done = one("SELECT done_at IS NOT NULL FROM outbox WHERE id = $1::bigint", id, NULL);
 
 		if (str_eq(done, "t"))
 			return;
@@ -218,13 +245,16 @@ static char *eval(struct fixture *f)
 
 static char *newest(const struct fixture *f, const char *what)
 {
-	AUTO(str) char *sql = mem_printf("SELECT %s FROM gate_decision d WHERE case_id = $1::uuid ORDER BY created_at DESC LIMIT 1",
-					 what);
+	AUTO(str)
+	char *sql = mem_printf(
+		"SELECT %s FROM gate_decision d WHERE case_id = $1::uuid ORDER BY created_at DESC LIMIT 1",
+		what);
 
 	return one(sql, f->id, NULL);
 }
 
-static void say(const struct fixture *f, const char *who, const char *role, const char *answer, const char *reason)
+static void say(const struct fixture *f, const char *who, const char *role, const char *answer,
+		const char *reason)
 {
 	AUTO(str) char *decision = newest(f, "id");
 	struct oc_fail fail;
@@ -232,7 +262,8 @@ static void say(const struct fixture *f, const char *who, const char *role, cons
 	if (pg_query(pg,
 		     "INSERT INTO approval (tenant_id, decision_id, case_id, principal, role, answer, reason)"
 		     " VALUES ($1::bigint, $2::uuid, $3::uuid, $4, $5, $6, $7)",
-		     PG_ARGS(f->tenant_text, decision, f->id, who, role, answer, reason), NULL, &fail) != OC_OK)
+		     PG_ARGS(f->tenant_text, decision, f->id, who, role, answer, reason), NULL,
+		     &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 }
 
@@ -244,11 +275,14 @@ static char *eval_decision(struct fixture *f)
 	return eval_args(f, args);
 }
 
-#define NOOP	   "[{\"action\":\"noop\",\"params\":{},\"timeout_s\":10,\"retry\":0}]"
-#define WEB	   "\"target\":{\"urn\":\"urn:k8s:deploy:shop/web\"}"
-#define RESTART	   "[{\"action\":\"svc.restart\",\"params\":{\"action\":\"restart\"}," WEB ",\"timeout_s\":60,\"retry\":0}]"
-#define WIPE	   "[{\"action\":\"svc.wipe\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0}]"
-#define SCRIPT	   "[{\"action\":\"script.exec\",\"params\":{\"script\":\"echo ok\"},\"timeout_s\":60,\"retry\":0}]"
+#define NOOP "[{\"action\":\"noop\",\"params\":{},\"timeout_s\":10,\"retry\":0}]"
+#define WEB  "\"target\":{\"urn\":\"urn:k8s:deploy:shop/web\"}"
+#define RESTART                                                                 \
+	"[{\"action\":\"svc.restart\",\"params\":{\"action\":\"restart\"}," WEB \
+	",\"timeout_s\":60,\"retry\":0}]"
+#define WIPE "[{\"action\":\"svc.wipe\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0}]"
+#define SCRIPT \
+	"[{\"action\":\"script.exec\",\"params\":{\"script\":\"echo ok\"},\"timeout_s\":60,\"retry\":0}]"
 
 /* ---- the first look ---- */
 
@@ -258,12 +292,15 @@ static void what_policy_allows_is_approved_with_its_rows_and_event(void **state)
 
 	(void)state;
 	same(eval(&f), "evt.plan.approved.v1");
-	same(newest(&f, "answer || ' ' || status || ' ' || epoch || ' ' || (plan_id = (SELECT plan_id FROM ops_case WHERE id = case_id))"),
+	same(newest(&f,
+		    "answer || ' ' || status || ' ' || epoch || ' ' || (plan_id = (SELECT plan_id FROM ops_case WHERE id = case_id))"),
 	     "allow approved 4 true");
 	same(newest(&f, "d.plan_hash = (SELECT hash FROM plan_proposed p WHERE p.id = d.plan_id)"), "t");
 	same(newest(&f, "rules -> 0 ->> 'id'"), "noop");
-	same(newest(&f, "EXISTS (SELECT FROM plan_approved a WHERE a.id = d.id AND a.plan_id = d.plan_id)"), "t");
-	same(newest(&f, "EXISTS (SELECT FROM outbox o WHERE o.product_id = d.id AND o.epoch = d.epoch)"), "t");
+	same(newest(&f, "EXISTS (SELECT FROM plan_approved a WHERE a.id = d.id AND a.plan_id = d.plan_id)"),
+	     "t");
+	same(newest(&f, "EXISTS (SELECT FROM outbox o WHERE o.product_id = d.id AND o.epoch = d.epoch)"),
+	     "t");
 	same(newest(&f, "EXISTS (SELECT FROM policy_version v WHERE v.hash = d.policy_hash)"), "t");
 }
 
@@ -280,12 +317,14 @@ static void what_policy_asks_about_waits_for_people_and_shows_them_a_card(void *
 	     "ask pending 1 [\"approver\", \"admin\"]");
 	same(newest(&f, "world -> 0 -> 'binding'"), "{\"replicas\": 3, \"generation\": 1}");
 	same(newest(&f, "world_hash IS NOT NULL AND expires_at > now() + interval '3 hours'"), "t");
-	same(one("SELECT count(*) FROM notification WHERE case_id = $1::uuid AND sentence LIKE '%waits for 1 approval%'", f.id, NULL),
+	same(one("SELECT count(*) FROM notification WHERE case_id = $1::uuid AND sentence LIKE '%waits for 1 approval%'",
+		 f.id, NULL),
 	     "1");
 	text = newest(&f, "card::text");
 	assert_int_equal(json_read_own(text, &card, NULL), OC_OK);
 	assert_string_equal(json_str(json_at(card, "/steps/0/changes/0"), "to"), "new");
-	assert_string_equal(json_str(json_at(card, "/undo/0"), "how"), "the adapter's undo, from what was before");
+	assert_string_equal(json_str(json_at(card, "/undo/0"), "how"),
+			    "the adapter's undo, from what was before");
 	assert_string_equal(json_string_value(json_at(card, "/terms/authors/0")), "olivia");
 	assert_non_null(json_str(card, "nearest"));
 	card_print(card, &t);
@@ -304,7 +343,8 @@ static void low_risk_outside_of_production_passes_when_the_world_is_bound(void *
 	world_is(1, 3, true);
 	same(eval(&blind), "");
 	same(newest(&blind, "world_hash IS NULL"), "t");
-	same(newest(&blind, "card ->> 'warnings' LIKE '%world not bound (the cluster did not answer)%'"), "t");
+	same(newest(&blind, "card ->> 'warnings' LIKE '%world not bound (the cluster did not answer)%'"),
+	     "t");
 }
 
 static void a_script_body_is_rejected_where_nobody_permitted_it(void **state)
@@ -313,7 +353,8 @@ static void a_script_body_is_rejected_where_nobody_permitted_it(void **state)
 
 	(void)state;
 	same(eval(&f), "evt.plan.rejected.v1");
-	same(newest(&f, "answer || ' ' || status || ' ' || (rules -> 0 ->> 'id')"), "deny rejected builtin.permit");
+	same(newest(&f, "answer || ' ' || status || ' ' || (rules -> 0 ->> 'id')"),
+	     "deny rejected builtin.permit");
 	assert_false(gate_permits(gate, "script_body", f.code));
 }
 
@@ -322,18 +363,20 @@ static void environments_that_contradict_each_other_are_unknown(void **state)
 	struct fixture f = begin("prod", RESTART);
 
 	(void)state;
-	run("INSERT INTO case_body (case_id, tenant_id, labels) VALUES ($1::uuid, $2::bigint, '{\"env\":\"staging\"}')", f.id,
-	    f.tenant_text);
+	run("INSERT INTO case_body (case_id, tenant_id, labels) VALUES ($1::uuid, $2::bigint, '{\"env\":\"staging\"}')",
+	    f.id, f.tenant_text);
 	same(eval(&f), "");
 	same(newest(&f, "coalesce(facts -> 'steps' -> 0 ->> 'environment', 'unknown')"), "unknown");
 }
 
 static void a_step_does_not_bind_what_an_earlier_step_of_the_plan_writes(void **state)
 {
-	struct fixture f = begin("prod", "[{\"action\":\"svc.restart\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0},"
-					 "{\"action\":\"svc.wipe\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0},"
-					 "{\"action\":\"svc.wipe\",\"params\":{},\"target\":{\"urn\":\"urn:k8s:deploy:shop/db\"},"
-					 "\"timeout_s\":60,\"retry\":0}]");
+	struct fixture f =
+		begin("prod",
+		      "[{\"action\":\"svc.restart\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0},"
+		      "{\"action\":\"svc.wipe\",\"params\":{}," WEB ",\"timeout_s\":60,\"retry\":0},"
+		      "{\"action\":\"svc.wipe\",\"params\":{},\"target\":{\"urn\":\"urn:k8s:deploy:shop/db\"},"
+		      "\"timeout_s\":60,\"retry\":0}]");
 
 	(void)state;
 	same(eval(&f), "");
@@ -344,14 +387,18 @@ static void a_step_does_not_bind_what_an_earlier_step_of_the_plan_writes(void **
 
 static void a_plan_that_nobody_can_carry_out_is_an_error_of_the_gate(void **state)
 {
-	struct fixture f = begin(NULL, "[{\"action\":\"no.such\",\"params\":{},\"timeout_s\":10,\"retry\":0}]");
+	struct fixture f =
+		begin(NULL, "[{\"action\":\"no.such\",\"params\":{},\"timeout_s\":10,\"retry\":0}]");
 	struct fixture tampered = begin(NULL, NOOP);
 
 	(void)state;
 	same(eval(&f), "evt.gate.failed.v1");
-	run("UPDATE plan_proposed SET plan_text = plan_text || ' ' WHERE case_id = $1::uuid", tampered.id, NULL);
+	run("UPDATE plan_proposed SET plan_text = plan_text || ' ' WHERE case_id = $1::uuid", tampered.id,
+	    NULL);
 	same(eval(&tampered), "evt.gate.failed.v1");
-	same(one("SELECT count(*) FROM gate_decision WHERE case_id IN ($1::uuid, $2::uuid)", f.id, tampered.id), "0");
+	same(one("SELECT count(*) FROM gate_decision WHERE case_id IN ($1::uuid, $2::uuid)", f.id,
+		 tampered.id),
+	     "0");
 }
 
 static void the_blast_radius_comes_from_the_topology_as_of_now(void **state)
@@ -378,7 +425,9 @@ static void the_blast_radius_comes_from_the_topology_as_of_now(void **state)
 	open_case(&f);
 	set_plan(&f, RESTART, "forward", "template");
 	free(eval(&f));
-	same(newest(&f, "(facts -> 'steps' -> 0 ->> 'downstream') || ' ' || (facts -> 'steps' -> 0 ->> 'upstream')"), "3 1");
+	same(newest(&f,
+		    "(facts -> 'steps' -> 0 ->> 'downstream') || ' ' || (facts -> 'steps' -> 0 ->> 'upstream')"),
+	     "3 1");
 }
 
 /* ---- people ---- */
@@ -392,7 +441,8 @@ static void the_approval_of_another_person_lets_it_through(void **state)
 	say(&f, "anna", "approver", "approve", NULL);
 	same(eval_decision(&f), "evt.plan.approved.v1");
 	same(newest(&f, "status"), "approved");
-	same(newest(&f, "(SELECT decision -> 'approved_by' ->> 0 FROM plan_approved a WHERE a.id = d.id)"), "anna");
+	same(newest(&f, "(SELECT decision -> 'approved_by' ->> 0 FROM plan_approved a WHERE a.id = d.id)"),
+	     "anna");
 }
 
 static void the_own_approval_of_the_opener_does_not_count(void **state)
@@ -430,7 +480,8 @@ static void breaking_the_glass_stands_for_everybody_and_is_written_down(void **s
 	free(eval(&f));
 	say(&f, "olivia", "admin", "approve", "break-glass: the shop is down and nobody answers");
 	same(eval_decision(&f), "evt.plan.approved.v1");
-	same(newest(&f, "(SELECT decision ->> 'break_glass' FROM plan_approved a WHERE a.id = d.id)"), "true");
+	same(newest(&f, "(SELECT decision ->> 'break_glass' FROM plan_approved a WHERE a.id = d.id)"),
+	     "true");
 }
 
 static void one_no_rejects_whatever_others_said(void **state)
@@ -454,9 +505,11 @@ static void a_world_that_changed_before_the_last_approval_is_asked_about_again(v
 	world_is(1, 5, false);
 	say(&f, "anna", "approver", "approve", NULL);
 	same(eval_decision(&f), "");
-	same(one("SELECT string_agg(status, ' ' ORDER BY created_at) FROM gate_decision WHERE case_id = $1::uuid", f.id, NULL),
+	same(one("SELECT string_agg(status, ' ' ORDER BY created_at) FROM gate_decision WHERE case_id = $1::uuid",
+		 f.id, NULL),
 	     "void pending");
-	same(one("SELECT void_reason FROM gate_decision WHERE case_id = $1::uuid AND status = 'void'", f.id, NULL),
+	same(one("SELECT void_reason FROM gate_decision WHERE case_id = $1::uuid AND status = 'void'", f.id,
+		 NULL),
 	     "the world changed: step 1: replicas was 3 and is 5");
 	same(newest(&f, "world -> 0 -> 'binding' ->> 'replicas'"), "5");
 }
@@ -471,27 +524,33 @@ static void whether_one_may_approve_is_said_before_anything_is_written(void **st
 	(void)state;
 	free(eval(&f));
 	assert_int_equal(gate_check_approval_row(pg, f.tenant, f.id, NULL,
-						 &(struct gate_person){ .principal = "anna", .role = "approver" }, false, decision,
-						 &may, &fail),
+						 &(struct gate_person){ .principal = "anna",
+									.role = "approver" },
+						 false, decision, &may, &fail),
 			 OC_OK);
 	same(newest(&f, "id"), decision);
 	assert_int_equal(gate_check_approval_row(pg, f.tenant, f.id, NULL,
-						 &(struct gate_person){ .principal = "olivia", .role = "admin" }, false, NULL, &may,
-						 &fail),
+						 &(struct gate_person){ .principal = "olivia",
+									.role = "admin" },
+						 false, NULL, &may, &fail),
 			 OC_FORBIDDEN);
 	assert_non_null(strstr(fail.text, "opscase token create --role approver --name"));
 	assert_int_equal(gate_check_approval_row(pg, f.tenant, f.id, NULL,
-						 &(struct gate_person){ .principal = "olivia", .role = "operator" }, true, NULL,
-						 &may, &fail),
+						 &(struct gate_person){ .principal = "olivia",
+									.role = "operator" },
+						 true, NULL, &may, &fail),
 			 OC_OK);
-	run("UPDATE gate_decision SET expires_at = now() - interval '1 second' WHERE case_id = $1::uuid", f.id, NULL);
+	run("UPDATE gate_decision SET expires_at = now() - interval '1 second' WHERE case_id = $1::uuid",
+	    f.id, NULL);
 	assert_int_equal(gate_check_approval_row(pg, f.tenant, f.id, NULL,
-						 &(struct gate_person){ .principal = "anna", .role = "approver" }, false, NULL, &may,
-						 &fail),
+						 &(struct gate_person){ .principal = "anna",
+									.role = "approver" },
+						 false, NULL, &may, &fail),
 			 OC_ILLEGAL);
 	assert_int_equal(gate_check_approval_row(pg, f.tenant + 1000, f.id, NULL,
-						 &(struct gate_person){ .principal = "anna", .role = "approver" }, false, NULL, &may,
-						 &fail),
+						 &(struct gate_person){ .principal = "anna",
+									.role = "approver" },
+						 false, NULL, &may, &fail),
 			 OC_NOT_FOUND);
 }
 
@@ -503,7 +562,8 @@ static struct gate_dispatch execute(struct fixture *f, char decision[UUID_TEXT],
 
 	snprintf(decision, UUID_TEXT, "%s", id);
 	uuid_new(run_id);
-	run("UPDATE ops_case SET status = 'EXECUTING', epoch = 5, decision_id = $2::uuid WHERE id = $1::uuid", f->id, id);
+	run("UPDATE ops_case SET status = 'EXECUTING', epoch = 5, decision_id = $2::uuid WHERE id = $1::uuid",
+	    f->id, id);
 	return (struct gate_dispatch){ .tenant_id = f->tenant,
 				       .tenant = f->code,
 				       .case_id = f->id,
@@ -549,7 +609,8 @@ static void a_decision_is_used_once(void **state)
 	assert_false(goes(&d, sentence, sizeof(sentence), NULL));
 	assert_non_null(strstr(sentence, "used by another run"));
 	same(newest(&f, "status"), "used");
-	same(one("SELECT count(*) FROM remediation_budget WHERE tenant_id = $1::bigint", f.tenant_text, NULL), "1");
+	same(one("SELECT count(*) FROM remediation_budget WHERE tenant_id = $1::bigint", f.tenant_text, NULL),
+	     "1");
 }
 
 static void a_world_that_changed_since_voids_the_decision_and_says_what(void **state)
@@ -564,7 +625,8 @@ static void a_world_that_changed_since_voids_the_decision_and_says_what(void **s
 	d = execute(&f, decision, run_id);
 	world_is(2, 3, false);
 	assert_false(goes(&d, sentence, sizeof(sentence), &changed));
-	assert_string_equal(sentence, "the world changed since the decision: step 1: generation was 1 and is 2");
+	assert_string_equal(sentence,
+			    "the world changed since the decision: step 1: generation was 1 and is 2");
 	assert_int_equal(json_integer_value(json_at(changed, "/steps/0/is")), 2);
 	same(newest(&f, "status"), "void");
 	world_is(1, 3, false);
@@ -594,7 +656,8 @@ static void a_plan_that_was_swapped_is_not_dispatched(void **state)
 	(void)state;
 	free(eval(&f));
 	d = execute(&f, decision, run_id);
-	run("UPDATE plan_proposed SET plan_text = replace(plan_text, 'restart', 'destroy') WHERE id = $1::uuid", f.plan, NULL);
+	run("UPDATE plan_proposed SET plan_text = replace(plan_text, 'restart', 'destroy') WHERE id = $1::uuid",
+	    f.plan, NULL);
 	assert_false(goes(&d, sentence, sizeof(sentence), NULL));
 	assert_non_null(strstr(sentence, "not the one that was approved"));
 }
@@ -602,14 +665,16 @@ static void a_plan_that_was_swapped_is_not_dispatched(void **state)
 static void expiry_epoch_kill_switch_and_effects_each_stop_it(void **state)
 {
 	static const char *const before[][2] = {
-		{ "UPDATE gate_decision SET expires_at = now() - interval '1 second' WHERE case_id = $1::uuid", "expired" },
-		{ "UPDATE ops_case SET epoch = 6 WHERE id = $1::uuid", "not being executed" },
-		{ "UPDATE ops_case SET decision_id = gen_random_uuid() WHERE id = $1::uuid", "not being executed" },
-		{ "UPDATE gate_decision SET status = 'pending' WHERE case_id = $1::uuid", "is pending" },
+		{ "UPDATE gate_decision SET expires_at = now() - interval '1 second' WHERE case_id = $1::uuid",
+                 "expired"														},
+		{ "UPDATE ops_case SET epoch = 6 WHERE id = $1::uuid",                                               "not being executed" },
+		{ "UPDATE ops_case SET decision_id = gen_random_uuid() WHERE id = $1::uuid",
+                 "not being executed"												     },
+		{ "UPDATE gate_decision SET status = 'pending' WHERE case_id = $1::uuid",                            "is pending"         },
 		{ "UPDATE dim_tenant SET labels = labels || '{\"kill_switch\":true}' WHERE tenant_id = (SELECT tenant_id FROM ops_case"
-		  " WHERE id = $1::uuid)",
-		  "kill switch" },
-		{ "UPDATE installation SET effects = 'off', effects_reason = 'restored' WHERE $1::uuid IS NOT NULL", "effects are off" },
+		  " WHERE id = $1::uuid)",							  "kill switch"        },
+		{ "UPDATE installation SET effects = 'off', effects_reason = 'restored' WHERE $1::uuid IS NOT NULL",
+                 "effects are off"													},
 	};
 
 	(void)state;
@@ -633,7 +698,8 @@ static void the_kill_switch_also_rejects_at_the_gate(void **state)
 	struct fixture f = begin("staging", NOOP);
 
 	(void)state;
-	run("UPDATE dim_tenant SET labels = labels || '{\"kill_switch\":true}' WHERE code = $1", f.code, NULL);
+	run("UPDATE dim_tenant SET labels = labels || '{\"kill_switch\":true}' WHERE code = $1", f.code,
+	    NULL);
 	same(eval(&f), "evt.plan.rejected.v1");
 }
 
@@ -653,7 +719,9 @@ static void the_third_repair_of_the_same_thing_in_a_day_is_recurring(void **stat
 		set_plan(&f, RESTART, "forward", "template");
 	}
 	same(eval(&f), "evt.plan.rejected.v1");
-	same(one("SELECT payload -> 'meta' ->> 'recurring' FROM outbox WHERE case_id = $1::uuid AND kind = 'e'", f.id, NULL), "true");
+	same(one("SELECT payload -> 'meta' ->> 'recurring' FROM outbox WHERE case_id = $1::uuid AND kind = 'e'",
+		 f.id, NULL),
+	     "true");
 	/* the way back is not held up, and costs nothing */
 	open_case(&f);
 	set_plan(&f, RESTART, "rollback", "derived");
@@ -663,7 +731,8 @@ static void the_third_repair_of_the_same_thing_in_a_day_is_recurring(void **stat
 
 		assert_true(goes(&d, NULL, 0, NULL));
 	}
-	same(one("SELECT count(*) FROM remediation_budget WHERE tenant_id = $1::bigint", f.tenant_text, NULL), "2");
+	same(one("SELECT count(*) FROM remediation_budget WHERE tenant_id = $1::bigint", f.tenant_text, NULL),
+	     "2");
 }
 
 /* ---- a new policy ---- */
@@ -689,7 +758,8 @@ static void reload(enum oc_err want)
 
 static void wait_commands(const struct fixture *f)
 {
-	AUTO(str) char *id = one("SELECT max(id) FROM outbox WHERE kind = 'c' AND case_id = $1::uuid", f->id, NULL);
+	AUTO(str)
+	char *id = one("SELECT max(id) FROM outbox WHERE kind = 'c' AND case_id = $1::uuid", f->id, NULL);
 
 	wait_done(id);
 }
@@ -717,10 +787,12 @@ static void a_stricter_policy_voids_what_waits_and_asks_again(void **state)
 	reload(OC_OK);
 	free(eval(&f));
 	say(&f, "anna", "approver", "approve", NULL);
-	write_policy("version: 1\nrules: [{id: two-now, answer: ask, approvers: {count: 2}, when: {environment: prod}, reason: two now}]\n");
+	write_policy(
+		"version: 1\nrules: [{id: two-now, answer: ask, approvers: {count: 2}, when: {environment: prod}, reason: two now}]\n");
 	reload(OC_OK);
 	wait_commands(&f);
-	same(one("SELECT string_agg(status || quorum, ' ' ORDER BY created_at) FROM gate_decision WHERE case_id = $1::uuid", f.id, NULL),
+	same(one("SELECT string_agg(status || quorum, ' ' ORDER BY created_at) FROM gate_decision WHERE case_id = $1::uuid",
+		 f.id, NULL),
 	     "void1 pending2");
 	/* who approved the old one has not approved the new one */
 	same(eval_decision(&f), "");
@@ -729,7 +801,8 @@ static void a_stricter_policy_voids_what_waits_and_asks_again(void **state)
 	reload(OC_OK);
 	wait_commands(&f);
 	same(newest(&f, "status || quorum"), "pending2");
-	write_policy("version: 1\nrules: [{id: none, answer: deny, when: {environment: prod}, reason: not any more}]\n");
+	write_policy(
+		"version: 1\nrules: [{id: none, answer: deny, when: {environment: prod}, reason: not any more}]\n");
 	reload(OC_OK);
 	wait_commands(&f);
 	same(newest(&f, "status"), "rejected");
@@ -746,7 +819,8 @@ static void a_policy_that_became_stricter_stops_an_approved_plan_at_dispatch(voi
 	(void)state;
 	same(eval(&f), "evt.plan.approved.v1");
 	d = execute(&f, decision, run_id);
-	write_policy("version: 1\nrules: [{id: none, answer: ask, when: {action: svc.restart}, reason: ask me first}]\n");
+	write_policy(
+		"version: 1\nrules: [{id: none, answer: ask, when: {action: svc.restart}, reason: ask me first}]\n");
 	reload(OC_OK);
 	assert_false(goes(&d, sentence, sizeof(sentence), NULL));
 	assert_string_equal(sentence, "policy is stricter now (ask): ask me first");
@@ -757,12 +831,16 @@ static void a_policy_that_became_stricter_stops_an_approved_plan_at_dispatch(voi
 static void a_gate_does_not_start_on_a_bad_policy(void **state)
 {
 	static const char bad[] = "version: 1\nrules: [{id: x}]\n";
-	struct policy_source files[] = { { "bad.yaml", bad, sizeof(bad) - 1 } };
+	struct policy_source files[] = {
+		{ "bad.yaml", bad, sizeof(bad) - 1 }
+	};
 	struct gate *none = NULL;
 	struct oc_fail fail = { 0 };
 
 	(void)state;
-	assert_int_not_equal(gate_new(&(struct gate_config){ .builtin = files, .builtin_count = 1 }, &none, &fail), OC_OK);
+	assert_int_not_equal(gate_new(&(struct gate_config){ .builtin = files, .builtin_count = 1 }, &none,
+				      &fail),
+			     OC_OK);
 	assert_null(none);
 	assert_non_null(strstr(fail.text, "bad.yaml:2"));
 }
@@ -779,16 +857,21 @@ static int start(void **state)
 	db = pgtemp_shared();
 	pg = pgtemp_open(db->worker);
 	assert_non_null(mkdtemp(policy_dir));
-	copy = mem_printf("cp '%s/policies/default.yaml' '%s/10-default.yaml'", OPSCASE_SOURCE_DIR, policy_dir);
+	copy = mem_printf("cp '%s/policies/default.yaml' '%s/10-default.yaml'", OPSCASE_SOURCE_DIR,
+			  policy_dir);
 	assert_int_equal(system(copy), 0);
-	if (gate_new(&(struct gate_config){ .policy_dir = policy_dir,
-					    .conninfo = db->worker,
-					    .world = { .operation = find_operation, .call = call_world },
-					    .threads = 4 },
-		     &gate, &fail) != OC_OK)
+	if (gate_new(
+		    &(struct gate_config){
+			    .policy_dir = policy_dir,
+			    .conninfo = db->worker,
+			    .world = { .operation = find_operation, .call = call_world },
+			    .threads = 4
+        },
+		    &gate, &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 	role = gate_role(gate);
-	assert_int_equal(worker_start(&role, &(struct worker_deps){ .conninfo = db->worker }, &worker, &fail), OC_OK);
+	assert_int_equal(worker_start(&role, &(struct worker_deps){ .conninfo = db->worker }, &worker, &fail),
+			 OC_OK);
 	return 0;
 }
 

@@ -14,8 +14,10 @@
 static enum oc_err may(const char *self_approval, const char *principal, const char *role, const char *reason,
 		       struct gate_may *ret, struct oc_fail *fail)
 {
-	AUTO(json) json_t *terms = json_pack("{s:[s,s],s:i,s:s,s:[s,s],s:[s]}", "roles", "approver", "admin", "quorum", 2,
-					     "self_approval", self_approval, "authors", "olivia", "planner", "break_glass", "admin");
+	AUTO(json)
+	json_t *terms = json_pack("{s:[s,s],s:i,s:s,s:[s,s],s:[s]}", "roles", "approver", "admin", "quorum",
+				  2, "self_approval", self_approval, "authors", "olivia", "planner",
+				  "break_glass", "admin");
 	struct gate_ask ask = { .status = "pending", .expires_us = 1000, .now_us = 999, .terms = terms };
 
 	*ret = (struct gate_may){ 0 };
@@ -67,14 +69,19 @@ static void breaking_the_glass_needs_the_role_and_a_reason(void **state)
 	assert_true(m.break_glass);
 	assert_true(m.self);
 	assert_int_equal(may("deny", "olivia", "admin", "break-glass:  ", &m, &fail), OC_FORBIDDEN);
-	assert_int_equal(may("deny", "anna", "approver", "break-glass: all is down", &m, &fail), OC_FORBIDDEN);
+	assert_int_equal(may("deny", "anna", "approver", "break-glass: all is down", &m, &fail),
+			 OC_FORBIDDEN);
 }
 
 static void what_does_not_wait_cannot_be_approved(void **state)
 {
 	static const char *const rows[][2] = {
-		{ "approved", "approved" }, { "rejected", "rejected" }, { "expired", "expired" },
-		{ "used", "used" },	    { "void", "replicas was 3" }, { NULL, "unknown" },
+		{ "approved", "approved"       },
+                { "rejected", "rejected"       },
+                { "expired",  "expired"        },
+		{ "used",     "used"           },
+                { "void",     "replicas was 3" },
+                { NULL,       "unknown"        },
 	};
 	AUTO(json) json_t *terms = json_pack("{s:[s]}", "roles", "approver");
 	struct gate_may m;
@@ -88,7 +95,8 @@ static void what_does_not_wait_cannot_be_approved(void **state)
 					.terms = terms };
 		struct oc_fail fail;
 
-		assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL }, &m, &fail),
+		assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL },
+						     &m, &fail),
 				 OC_ILLEGAL);
 		assert_non_null(strstr(fail.text, rows[i][1]));
 	}
@@ -101,9 +109,13 @@ static void the_moment_of_expiry_is_too_late(void **state)
 	struct gate_may m;
 
 	(void)state;
-	assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL }, &m, NULL), OC_ILLEGAL);
+	assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL }, &m,
+					     NULL),
+			 OC_ILLEGAL);
 	ask.now_us = 4;
-	assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL }, &m, NULL), OC_OK);
+	assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "approver", NULL }, &m,
+					     NULL),
+			 OC_OK);
 }
 
 static void terms_that_cannot_be_read_let_nobody_through(void **state)
@@ -113,11 +125,17 @@ static void terms_that_cannot_be_read_let_nobody_through(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
-		struct gate_ask ask = { .status = "pending", .expires_us = 5, .now_us = 1, .terms = i ? list : NULL };
+		struct gate_ask ask = {
+			.status = "pending", .expires_us = 5, .now_us = 1, .terms = i ? list : NULL
+		};
 
-		assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "admin", NULL }, &m, NULL), OC_FORBIDDEN);
-		assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "admin", "break-glass: x" }, &m, NULL),
+		assert_int_equal(gate_check_approval(&ask, &(struct gate_person){ "anna", "admin", NULL }, &m,
+						     NULL),
 				 OC_FORBIDDEN);
+		assert_int_equal(
+			gate_check_approval(&ask, &(struct gate_person){ "anna", "admin", "break-glass: x" },
+					    &m, NULL),
+			OC_FORBIDDEN);
 	}
 }
 
@@ -152,11 +170,17 @@ static void call(void *ctx, const struct gate_call *c, struct gate_reply *ret)
 
 static json_t *card_of(const char *dry_run, struct text *printed)
 {
-	static const char yaml[] = "version: 1\nself_approval: warn\nrules: [{id: ask-two, answer: ask, approvers: {count: 2},"
-				   " when: {action: svc.restart}, reason: two look}]\n";
+	static const char yaml[] =
+		"version: 1\nself_approval: warn\nrules: [{id: ask-two, answer: ask, approvers: {count: 2},"
+		" when: {action: svc.restart}, reason: two look}]\n";
 	struct policy_source file = { "t.yaml", yaml, sizeof(yaml) - 1 };
 	struct gate_world w = { .ctx = (void *)dry_run, .operation = find, .call = call };
-	struct look_ask ask = { .world_ref = &w, .tenant = "t", .case_id = "c", .plan_hash = "h", .timeout_ms = 100, .dry_run = true };
+	struct look_ask ask = { .world_ref = &w,
+				.tenant = "t",
+				.case_id = "c",
+				.plan_hash = "h",
+				.timeout_ms = 100,
+				.dry_run = true };
 	AUTO(policy) struct policy *p = NULL;
 	AUTO(plan) struct plan *plan = NULL;
 	AUTO(plan_look) struct plan_look look = { 0 };
@@ -166,17 +190,30 @@ static json_t *card_of(const char *dry_run, struct text *printed)
 	json_t *card;
 
 	assert_int_equal(policy_compile(&file, 1, &p, &fail), OC_OK);
-	if (plan_parse_text("{\"title\":\"r\",\"steps\":[{\"action\":\"svc.restart\",\"params\":{},\"timeout_s\":60,\"retry\":0}],"
-			    "\"rollback\":{},\"verify\":{\"checks\":[{\"kind\":\"probe\",\"step\":0}]}}",
-			    &plan, &fail) != OC_OK)
+	if (plan_parse_text(
+		    "{\"title\":\"r\",\"steps\":[{\"action\":\"svc.restart\",\"params\":{},\"timeout_s\":60,\"retry\":0}],"
+		    "\"rollback\":{},\"verify\":{\"checks\":[{\"kind\":\"probe\",\"step\":0}]}}",
+		    &plan, &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 	plan_look(&ask, plan, &look);
 	fact_text(&f, FACT_ACTION, "svc.restart");
 	fact_text(&f, FACT_TENANT, "t");
 	policy_ask_plan(p, &f, 1, &d);
-	card = card_make(&(struct card_in){ .case_id = "c", .title = "p95 spike", .tenant = "t", .plan_id = "p", .plan_hash = "abc",
-					    .kind = "forward", .source = "person", .plan = plan, .look = &look, .facts = &f,
-					    .policy = p, .decision = &d, .nearest = "", .opened_by = "olivia", .created_by = "planner" });
+	card = card_make(&(struct card_in){ .case_id = "c",
+					    .title = "p95 spike",
+					    .tenant = "t",
+					    .plan_id = "p",
+					    .plan_hash = "abc",
+					    .kind = "forward",
+					    .source = "person",
+					    .plan = plan,
+					    .look = &look,
+					    .facts = &f,
+					    .policy = p,
+					    .decision = &d,
+					    .nearest = "",
+					    .opened_by = "olivia",
+					    .created_by = "planner" });
 	if (printed)
 		card_print(card, printed);
 	return card;
@@ -187,16 +224,17 @@ static bool warned(const json_t *card, const char *part)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(card, "warnings"), i, v)
-		if (strstr(json_string_value(v), part))
-			return true;
+	json_array_foreach(json_object_get(card, "warnings"), i,
+			   v) if (strstr(json_string_value(v), part)) return true;
 	return false;
 }
 
 static void the_card_shows_diff_terms_and_what_to_beware_of(void **state)
 {
 	AUTO(text) struct text t = { 0 };
-	AUTO(json) json_t *card = card_of("{\"changes\":[{\"what\":\"pods\",\"from\":2,\"to\":3}],\"diff\":\"+ one\"}", &t);
+	AUTO(json)
+	json_t *card =
+		card_of("{\"changes\":[{\"what\":\"pods\",\"from\":2,\"to\":3}],\"diff\":\"+ one\"}", &t);
 
 	(void)state;
 	assert_int_equal(json_int_or(json_object_get(card, "terms"), "quorum", 0), 2);
@@ -245,7 +283,8 @@ static void a_huge_diff_is_cut_between_characters_and_says_so(void **state)
 
 static void an_answer_of_an_adapter_that_is_no_preview_is_survived(void **state)
 {
-	static const char *const answers[] = { "[]", "{\"changes\":7,\"diff\":9}", "{", "null", "{\"changes\":[1,null,\"x\"]}" };
+	static const char *const answers[] = { "[]", "{\"changes\":7,\"diff\":9}", "{", "null",
+					       "{\"changes\":[1,null,\"x\"]}" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
@@ -261,7 +300,8 @@ static void an_answer_of_an_adapter_that_is_no_preview_is_survived(void **state)
 
 static void the_difference_of_two_worlds_names_step_field_and_values(void **state)
 {
-	AUTO(json) json_t *was = json_pack("[{s:{s:i,s:i}},n,{s:{s:i}}]", "binding", "a", 1, "b", 2, "binding", "c", 3);
+	AUTO(json)
+	json_t *was = json_pack("[{s:{s:i,s:i}},n,{s:{s:i}}]", "binding", "a", 1, "b", 2, "binding", "c", 3);
 	AUTO(json) json_t *is = json_pack("[{s:{s:i,s:i}},n,n]", "binding", "a", 1, "b", 5);
 	AUTO(json) json_t *diff = NULL;
 	AUTO(text) struct text t = { 0 };
@@ -271,7 +311,8 @@ static void the_difference_of_two_worlds_names_step_field_and_values(void **stat
 	assert_int_equal(json_array_size(json_object_get(diff, "steps")), 2);
 	assert_int_equal(json_int_or(json_at(diff, "/steps/0"), "was", 0), 2);
 	assert_int_equal(json_int_or(json_at(diff, "/steps/0"), "is", 0), 5);
-	assert_string_equal(text_str(&t), "step 1: b was 2 and is 5; step 3: state was {\"c\":3} and is nothing");
+	assert_string_equal(text_str(&t),
+			    "step 1: b was 2 and is 5; step 3: state was {\"c\":3} and is nothing");
 	text_done(&t);
 	assert_null(world_difference(was, was, &t));
 	/* what was not bound does not count */

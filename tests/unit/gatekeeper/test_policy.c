@@ -79,27 +79,32 @@ static void each_comparison_holds_and_fails_where_it_should(void **state)
 	static const struct {
 		const char *when, *yes, *no;
 	} rows[] = {
-		{ "{steps: 3}", "{\"steps\":3}", "{\"steps\":4}" },
-		{ "{steps: {eq: 3}}", "{\"steps\":3}", "{\"steps\":2}" },
-		{ "{steps: {ne: 3}}", "{\"steps\":4}", "{\"steps\":3}" },
-		{ "{steps: {gt: 3}}", "{\"steps\":4}", "{\"steps\":3}" },
-		{ "{steps: {ge: 3}}", "{\"steps\":3}", "{\"steps\":2}" },
-		{ "{steps: {lt: 3}}", "{\"steps\":2}", "{\"steps\":3}" },
-		{ "{steps: {le: 3}}", "{\"steps\":3}", "{\"steps\":4}" },
-		{ "{steps: {gt: 1, lt: 3}}", "{\"steps\":2}", "{\"steps\":3}" },
-		{ "{steps: [1, 3]}", "{\"steps\":3}", "{\"steps\":2}" },
-		{ "{severity: ERROR}", "{\"severity\":\"ERROR\"}", "{\"severity\":\"error\"}" },
-		{ "{severity: {ne: ERROR}}", "{\"severity\":\"INFO\"}", "{\"severity\":\"ERROR\"}" },
-		{ "{severity: {in: [A, B]}}", "{\"severity\":\"B\"}", "{\"severity\":\"C\"}" },
-		{ "{target: {glob: 'urn:k8s:*'}}", "{\"target\":\"urn:k8s:x\"}", "{\"target\":\"urn:host:x\"}" },
-		{ "{bound: true}", "{\"bound\":true}", "{\"bound\":false}" },
-		{ "{bound: {ne: true}}", "{\"bound\":false}", "{\"bound\":true}" },
-		{ "{steps: {exists: true}}", "{\"steps\":0}", "{}" },
-		{ "{not: {steps: 3}}", "{\"steps\":4}", "{\"steps\":3}" },
-		{ "{any: [{steps: 3}, {bound: true}]}", "{\"steps\":1,\"bound\":true}", "{\"steps\":1,\"bound\":false}" },
-		{ "{all: [{steps: 3}, {bound: true}]}", "{\"steps\":3,\"bound\":true}", "{\"steps\":3,\"bound\":false}" },
-		{ "[{steps: 3}, {bound: true}]", "{\"steps\":3,\"bound\":true}", "{\"steps\":1,\"bound\":true}" },
-		{ "{steps: 3, bound: true}", "{\"steps\":3,\"bound\":true}", "{\"steps\":3,\"bound\":false}" },
+		{ "{steps: 3}",                         "{\"steps\":3}",                "{\"steps\":4}"            },
+		{ "{steps: {eq: 3}}",                   "{\"steps\":3}",                "{\"steps\":2}"            },
+		{ "{steps: {ne: 3}}",                   "{\"steps\":4}",                "{\"steps\":3}"            },
+		{ "{steps: {gt: 3}}",                   "{\"steps\":4}",                "{\"steps\":3}"            },
+		{ "{steps: {ge: 3}}",                   "{\"steps\":3}",                "{\"steps\":2}"            },
+		{ "{steps: {lt: 3}}",                   "{\"steps\":2}",                "{\"steps\":3}"            },
+		{ "{steps: {le: 3}}",                   "{\"steps\":3}",                "{\"steps\":4}"            },
+		{ "{steps: {gt: 1, lt: 3}}",            "{\"steps\":2}",                "{\"steps\":3}"            },
+		{ "{steps: [1, 3]}",                    "{\"steps\":3}",                "{\"steps\":2}"            },
+		{ "{severity: ERROR}",                  "{\"severity\":\"ERROR\"}",     "{\"severity\":\"error\"}" },
+		{ "{severity: {ne: ERROR}}",            "{\"severity\":\"INFO\"}",      "{\"severity\":\"ERROR\"}" },
+		{ "{severity: {in: [A, B]}}",           "{\"severity\":\"B\"}",         "{\"severity\":\"C\"}"     },
+		{ "{target: {glob: 'urn:k8s:*'}}",      "{\"target\":\"urn:k8s:x\"}",
+                 "{\"target\":\"urn:host:x\"}"								     },
+		{ "{bound: true}",                      "{\"bound\":true}",             "{\"bound\":false}"        },
+		{ "{bound: {ne: true}}",                "{\"bound\":false}",            "{\"bound\":true}"         },
+		{ "{steps: {exists: true}}",            "{\"steps\":0}",                "{}"                       },
+		{ "{not: {steps: 3}}",                  "{\"steps\":4}",                "{\"steps\":3}"            },
+		{ "{any: [{steps: 3}, {bound: true}]}", "{\"steps\":1,\"bound\":true}",
+                 "{\"steps\":1,\"bound\":false}"								   },
+		{ "{all: [{steps: 3}, {bound: true}]}", "{\"steps\":3,\"bound\":true}",
+                 "{\"steps\":3,\"bound\":false}"								   },
+		{ "[{steps: 3}, {bound: true}]",        "{\"steps\":3,\"bound\":true}",
+                 "{\"steps\":1,\"bound\":true}"								    },
+		{ "{steps: 3, bound: true}",            "{\"steps\":3,\"bound\":true}",
+                 "{\"steps\":3,\"bound\":false}"								   },
 	};
 
 	(void)state;
@@ -109,7 +114,8 @@ static void each_comparison_holds_and_fails_where_it_should(void **state)
 
 		if (ask(p, rows[i].yes).answer != POLICY_ALLOW || ask(p, rows[i].no).answer == POLICY_ALLOW)
 			fail_msg("allow when %s", rows[i].when);
-		if (ask(never, rows[i].yes).answer != POLICY_DENY || ask(never, rows[i].no).answer == POLICY_DENY)
+		if (ask(never, rows[i].yes).answer != POLICY_DENY ||
+		    ask(never, rows[i].no).answer == POLICY_DENY)
 			fail_msg("deny when %s", rows[i].when);
 	}
 }
@@ -117,10 +123,18 @@ static void each_comparison_holds_and_fails_where_it_should(void **state)
 static void what_is_not_known_satisfies_no_rule_that_allows(void **state)
 {
 	static const char *const whens[] = {
-		"{steps: 3}",		  "{steps: {ne: 3}}",	     "{steps: {lt: 3}}",
-		"{steps: {ge: 0}}",	  "{not: {steps: 3}}",	     "{not: {not: {steps: 3}}}",
-		"{steps: {exists: false}}", "{steps: {exists: true}}", "{not: {steps: {exists: true}}}",
-		"{not: {severity: A}}",	  "{severity: {glob: '*'}}", "{bound: false}",
+		"{steps: 3}",
+		"{steps: {ne: 3}}",
+		"{steps: {lt: 3}}",
+		"{steps: {ge: 0}}",
+		"{not: {steps: 3}}",
+		"{not: {not: {steps: 3}}}",
+		"{steps: {exists: false}}",
+		"{steps: {exists: true}}",
+		"{not: {steps: {exists: true}}}",
+		"{not: {severity: A}}",
+		"{severity: {glob: '*'}}",
+		"{bound: false}",
 		"{all: [{tenant: t-1}, {steps: {ne: 3}}]}",
 		"{not: {all: [{tenant: t-1}, {steps: 3}]}}",
 		"{not: {any: [{tenant: t-2}, {steps: 3}]}}",
@@ -151,9 +165,10 @@ static void an_unknown_beside_a_sure_truth_does_not_matter(void **state)
 
 static void a_rule_that_would_deny_and_cannot_know_asks(void **state)
 {
-	AUTO(policy) struct policy *p = compile("version: 1\nrules:\n"
-						"  - {id: a, answer: allow, when: always}\n"
-						"  - {id: d, answer: deny, when: {environment: prod}}\n");
+	AUTO(policy)
+	struct policy *p = compile("version: 1\nrules:\n"
+				   "  - {id: a, answer: allow, when: always}\n"
+				   "  - {id: d, answer: deny, when: {environment: prod}}\n");
 	struct policy_decision d = ask(p, "{}");
 
 	(void)state;
@@ -168,10 +183,11 @@ static void a_rule_that_would_deny_and_cannot_know_asks(void **state)
 
 static void a_rule_that_would_ask_and_cannot_know_asks(void **state)
 {
-	AUTO(policy) struct policy *p =
-		compile("version: 1\nrules:\n"
-			"  - {id: a, answer: allow, when: always}\n"
-			"  - {id: q, answer: ask, approvers: {roles: [admin], count: 3}, when: {downstream: {gt: 5}}}\n");
+	AUTO(policy)
+	struct policy *p = compile(
+		"version: 1\nrules:\n"
+		"  - {id: a, answer: allow, when: always}\n"
+		"  - {id: q, answer: ask, approvers: {roles: [admin], count: 3}, when: {downstream: {gt: 5}}}\n");
 	struct policy_decision d = ask(p, "{}");
 
 	(void)state;
@@ -183,11 +199,11 @@ static void a_rule_that_would_ask_and_cannot_know_asks(void **state)
 
 static void exists_lets_a_rule_that_asks_leave_the_unknown_alone(void **state)
 {
-	AUTO(policy) struct policy *p =
-		compile("version: 1\nrules:\n"
-			"  - {id: a, answer: allow, when: always}\n"
-			"  - {id: q, answer: ask, when: {downstream: {exists: true, gt: 5}}}\n"
-			"  - {id: u, answer: deny, when: {upstream: {exists: false}}}\n");
+	AUTO(policy)
+	struct policy *p = compile("version: 1\nrules:\n"
+				   "  - {id: a, answer: allow, when: always}\n"
+				   "  - {id: q, answer: ask, when: {downstream: {exists: true, gt: 5}}}\n"
+				   "  - {id: u, answer: deny, when: {upstream: {exists: false}}}\n");
 
 	(void)state;
 	assert_int_equal(ask(p, "{\"upstream\":1}").answer, POLICY_ALLOW);
@@ -213,8 +229,8 @@ static void deny_beats_ask_beats_allow_in_any_order(void **state)
 		snprintf(order, sizeof(order), "%s", orders[i]);
 		text_add(&t, "version: 1\nrules:\n");
 		for (answer = strtok_r(order, ",", &save); answer; answer = strtok_r(NULL, ",", &save), n++)
-			text_addf(&t, "  - {id: r%d-%s, answer: %s, when: {%s: t-1}, reason: because %s}\n", n, answer,
-				  answer, str_eq(answer, "deny") ? "severity" : "tenant", answer);
+			text_addf(&t, "  - {id: r%d-%s, answer: %s, when: {%s: t-1}, reason: because %s}\n",
+				  n, answer, answer, str_eq(answer, "deny") ? "severity" : "tenant", answer);
 		p = compile(text_str(&t));
 		d = ask(p, "{\"severity\":\"t-1\"}");
 		assert_int_equal(d.answer, POLICY_DENY);
@@ -230,11 +246,12 @@ static void deny_beats_ask_beats_allow_in_any_order(void **state)
 
 static void rules_that_ask_add_up_to_the_strictest_terms(void **state)
 {
-	AUTO(policy) struct policy *p =
-		compile("version: 1\nrules:\n"
-			"  - {id: a, answer: ask, when: always, approvers: {roles: [approver, admin], count: 1}, expires: 1h}\n"
-			"  - {id: b, answer: ask, when: always, approvers: {roles: [admin, service], count: 2}, expires: 2h}\n"
-			"  - {id: c, answer: ask, when: {severity: X}, approvers: {roles: [operator]}}\n");
+	AUTO(policy)
+	struct policy *p = compile(
+		"version: 1\nrules:\n"
+		"  - {id: a, answer: ask, when: always, approvers: {roles: [approver, admin], count: 1}, expires: 1h}\n"
+		"  - {id: b, answer: ask, when: always, approvers: {roles: [admin, service], count: 2}, expires: 2h}\n"
+		"  - {id: c, answer: ask, when: {severity: X}, approvers: {roles: [operator]}}\n");
 	struct policy_decision d = ask(p, "{\"severity\":\"Y\"}");
 
 	(void)state;
@@ -248,8 +265,8 @@ static void rules_that_ask_add_up_to_the_strictest_terms(void **state)
 static void no_rule_asks_unless_the_default_denies(void **state)
 {
 	AUTO(policy) struct policy *asks = compile("version: 1\n");
-	AUTO(policy) struct policy *denies =
-		compile("version: 1\ndefault: {answer: deny, reason: nobody spoke for it}\n");
+	AUTO(policy)
+	struct policy *denies = compile("version: 1\ndefault: {answer: deny, reason: nobody spoke for it}\n");
 	struct policy_decision d = ask(asks, "{}");
 
 	(void)state;
@@ -264,9 +281,10 @@ static void no_rule_asks_unless_the_default_denies(void **state)
 
 static void the_strictest_step_decides_for_the_plan(void **state)
 {
-	AUTO(policy) struct policy *p = compile("version: 1\nrules:\n"
-						"  - {id: a, answer: allow, when: {risk: {lt: 0.5}}}\n"
-						"  - {id: d, answer: deny, when: {risk: {ge: 0.9}}}\n");
+	AUTO(policy)
+	struct policy *p = compile("version: 1\nrules:\n"
+				   "  - {id: a, answer: allow, when: {risk: {lt: 0.5}}}\n"
+				   "  - {id: d, answer: deny, when: {risk: {ge: 0.9}}}\n");
 	struct facts steps[3] = { facts("{\"risk\":0.1}") };
 	struct policy_decision d;
 
@@ -288,8 +306,12 @@ static void the_strictest_step_decides_for_the_plan(void **state)
 static void stricter_means_a_harder_answer_more_people_or_fewer_roles(void **state)
 {
 	struct policy_decision allow = { .answer = POLICY_ALLOW }, deny = { .answer = POLICY_DENY };
-	struct policy_decision one = { .answer = POLICY_ASK, .quorum = 1, .roles = ROLE_APPROVER | ROLE_ADMIN };
-	struct policy_decision two = { .answer = POLICY_ASK, .quorum = 2, .roles = ROLE_APPROVER | ROLE_ADMIN };
+	struct policy_decision one = { .answer = POLICY_ASK,
+				       .quorum = 1,
+				       .roles = ROLE_APPROVER | ROLE_ADMIN };
+	struct policy_decision two = { .answer = POLICY_ASK,
+				       .quorum = 2,
+				       .roles = ROLE_APPROVER | ROLE_ADMIN };
 	struct policy_decision admins = { .answer = POLICY_ASK, .quorum = 1, .roles = ROLE_ADMIN };
 
 	(void)state;
@@ -341,10 +363,11 @@ static void the_budget_bars_repairs_and_not_the_way_back(void **state)
 static void the_last_budget_that_fits_counts(void **state)
 {
 	AUTO(policy) struct policy *none = compile("version: 1\n");
-	AUTO(policy) struct policy *p = compile("version: 1\nbudgets:\n"
-						"  - {limit: 5, window: 12h}\n"
-						"  - {tenant: 't-*', operation: 'k8s.*', limit: 1, window: 1d}\n"
-						"  - {tenant: t-9, limit: none}\n");
+	AUTO(policy)
+	struct policy *p = compile("version: 1\nbudgets:\n"
+				   "  - {limit: 5, window: 12h}\n"
+				   "  - {tenant: 't-*', operation: 'k8s.*', limit: 1, window: 1d}\n"
+				   "  - {tenant: t-9, limit: none}\n");
 
 	(void)state;
 	assert_int_equal(policy_budget(none, "x", "y").limit, 2);
@@ -358,8 +381,9 @@ static void the_last_budget_that_fits_counts(void **state)
 
 static void a_permit_is_given_to_tenants_by_name(void **state)
 {
-	AUTO(policy) struct policy *p = compile("version: 1\npermits: {script_body: [t-1], script_network: ['x-*']}\n"
-						"rules: [{id: all, answer: allow, when: always}]\n");
+	AUTO(policy)
+	struct policy *p = compile("version: 1\npermits: {script_body: [t-1], script_network: ['x-*']}\n"
+				   "rules: [{id: all, answer: allow, when: always}]\n");
 
 	(void)state;
 	assert_true(policy_permits(p, "script_body", "t-1"));
@@ -386,7 +410,8 @@ static bool frozen_at(const struct policy *p, const char *more, const char *at, 
 
 static void a_freeze_window_opens_and_closes_on_the_minute(void **state)
 {
-	AUTO(policy) struct policy *p =
+	AUTO(policy)
+	struct policy *p =
 		compile("version: 1\nfreeze:\n"
 			"  - {name: xmas, from: '2026-12-20T00:00:00Z', to: '2027-01-04T06:00:00+01:00'}\n"
 			"  - {name: friday, cron: '30-59 18-23 * * fri', except: [noop]}\n"
@@ -408,9 +433,10 @@ static void a_freeze_window_opens_and_closes_on_the_minute(void **state)
 
 static void a_freeze_of_one_environment_is_unknown_where_the_environment_is(void **state)
 {
-	AUTO(policy) struct policy *p =
-		compile("version: 1\nfreeze_answer: ask\nfreeze: [{name: w, cron: '* * * * *', environments: [prod*]}]\n"
-			"rules: [{id: all, answer: allow, when: always}]\n");
+	AUTO(policy)
+	struct policy *p = compile(
+		"version: 1\nfreeze_answer: ask\nfreeze: [{name: w, cron: '* * * * *', environments: [prod*]}]\n"
+		"rules: [{id: all, answer: allow, when: always}]\n");
 	bool known;
 
 	(void)state;
@@ -428,9 +454,12 @@ static void hour_and_weekday_come_from_the_time_handed_in(void **state)
 		const char *at, *weekday;
 		int hour;
 	} rows[] = {
-		{ "2026-03-02T00:00:00Z", "mon", 0 },	 { "2026-03-01T23:59:59Z", "sun", 23 },
-		{ "2024-02-29T12:34:56Z", "thu", 12 },	 { "1970-01-01T00:00:00Z", "thu", 0 },
-		{ "2100-03-01T01:00:00Z", "mon", 1 },	 { "2026-11-21T10:00:00+02:00", "sat", 8 },
+		{ "2026-03-02T00:00:00Z",      "mon", 0  },
+                { "2026-03-01T23:59:59Z",      "sun", 23 },
+		{ "2024-02-29T12:34:56Z",      "thu", 12 },
+                { "1970-01-01T00:00:00Z",      "thu", 0  },
+		{ "2100-03-01T01:00:00Z",      "mon", 1  },
+                { "2026-11-21T10:00:00+02:00", "sat", 8  },
 	};
 	AUTO(policy) struct policy *p = compile("version: 1\n");
 
@@ -462,7 +491,8 @@ static void flips(const struct policy *p, const char *more, const char *sentence
 
 static void the_nearest_flip_is_the_easiest_single_change(void **state)
 {
-	AUTO(policy) struct policy *p =
+	AUTO(policy)
+	struct policy *p =
 		compile("version: 1\nrules:\n"
 			"  - {id: night, answer: deny, when: {hour: {lt: 6}}}\n"
 			"  - {id: ok, answer: allow, when: {risk: {le: 0.3}, undo_plan: true, bound: true}}\n"
@@ -491,31 +521,42 @@ static void a_bad_file_is_refused_with_its_line(void **state)
 	refused("version: 2\n", "bad.yaml:1: version must be 1");
 	refused("version: 1\nrulez: []\n", "bad.yaml:2: there is no 'rulez'");
 	refused("version: 1\nrules:\n  - {id: a, when: always}\n", "the answer must be");
-	refused("version: 1\nrules:\n  - {id: a, when: always, answer: maybe}\n", "bad.yaml:3: the answer must be");
+	refused("version: 1\nrules:\n  - {id: a, when: always, answer: maybe}\n",
+		"bad.yaml:3: the answer must be");
 	refused("version: 1\nrules:\n  - {id: a, answer: deny}\n", "says no when");
 	refused("version: 1\nrules:\n  - {id: a, answer: deny, when: {}}\n", "a condition is");
 	refused("version: 1\nrules:\n  - {id: a, answer: deny, when: {any: []}}\n", "not an empty one");
 	refused("version: 1\nrules:\n  - id: a\n    answer: deny\n    when:\n      colour: red\n",
 		"bad.yaml:6: there is no fact 'colour'");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: many}}]\n", "fact 'steps' is a number");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: many}}]\n",
+		"fact 'steps' is a number");
 	refused("version: 1\nrules: [{id: a, answer: deny, when: {bound: 1}}]\n", "true or false");
 	refused("version: 1\nrules: [{id: a, answer: deny, when: {bound: [true]}}]\n", "true or false");
 	refused("version: 1\nrules: [{id: a, answer: deny, when: {severity: {gt: a}}}]\n", "it has no order");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: {glob: '1*'}}}]\n", "glob needs a text");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: {over: 1}}}]\n", "no comparison 'over'");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: {glob: '1*'}}}]\n",
+		"glob needs a text");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: {over: 1}}}]\n",
+		"no comparison 'over'");
 	refused("version: 1\nrules: [{id: a, answer: deny, when: {steps: {}}}]\n", "compared with nothing");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: {plan_kind: sideways}}]\n", "forward|rollback");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: {weekday: {in: [mon, someday]}}}]\n", "never 'someday'");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: {plan_kind: sideways}}]\n",
+		"forward|rollback");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: {weekday: {in: [mon, someday]}}}]\n",
+		"never 'someday'");
 	refused("version: 1\nrules: [{id: 'a b', answer: deny, when: always}]\n", "needs an id");
 	refused("version: 1\nrules: [{id: builtin.x, answer: deny, when: always}]\n", "builtin. is taken");
 	refused("version: 1\nrules: [{id: a, answer: deny, when: always, expiry: 1h}]\n", "has no 'expiry'");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: always, expires: soon}]\n", "must be a time");
-	refused("version: 1\nrules: [{id: a, answer: ask, when: always, approvers: {roles: [boss]}}]\n", "no such role");
-	refused("version: 1\nrules: [{id: a, answer: ask, when: always, approvers: {count: 0}}]\n", "1 to 20");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: always, approvers: {count: 1}}]\n", "answer is ask");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: always, expires: soon}]\n",
+		"must be a time");
+	refused("version: 1\nrules: [{id: a, answer: ask, when: always, approvers: {roles: [boss]}}]\n",
+		"no such role");
+	refused("version: 1\nrules: [{id: a, answer: ask, when: always, approvers: {count: 0}}]\n",
+		"1 to 20");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: always, approvers: {count: 1}}]\n",
+		"answer is ask");
 	refused("version: 1\nrules:\n  - {id: a, answer: deny, when: always}\n  - {id: a, answer: allow, when: always}\n",
 		"bad.yaml:4: there is a rule 'a' already, at bad.yaml:3");
-	refused("version: 1\nrules: [{id: a, answer: deny, when: always, replaces: true}]\n", "replaces nothing");
+	refused("version: 1\nrules: [{id: a, answer: deny, when: always, replaces: true}]\n",
+		"replaces nothing");
 	refused("version: 1\ndefault: {answer: allow}\n", "never allowed");
 	refused("version: 1\nfreeze_answer: allow\n", "a freeze asks or denies");
 	refused("version: 1\nself_approval: maybe\n", "deny or warn");
@@ -523,7 +564,8 @@ static void a_bad_file_is_refused_with_its_line(void **state)
 	refused("version: 1\nfreeze: [{name: w, cron: '* * * *'}]\n", "five fields");
 	refused("version: 1\nfreeze: [{name: w, cron: '* * * * * *'}]\n", "five fields");
 	refused("version: 1\nfreeze: [{name: w, cron: '60 * * * *'}]\n", "five fields");
-	refused("version: 1\nfreeze: [{name: w, from: yesterday, to: '2026-01-01T00:00:00Z'}]\n", "a time like");
+	refused("version: 1\nfreeze: [{name: w, from: yesterday, to: '2026-01-01T00:00:00Z'}]\n",
+		"a time like");
 	refused("version: 1\nfreeze: [{name: w, from: '2026-01-02T00:00:00Z', to: '2026-01-01T00:00:00Z'}]\n",
 		"ends before it begins");
 	refused("version: 1\nbudgets: [{limit: -1}]\n", "whole number");
@@ -552,8 +594,12 @@ static void conditions_nested_too_deep_are_refused(void **state)
 static void a_later_file_may_put_its_rule_in_the_place_of_an_earlier_one(void **state)
 {
 	static const char first[] = "version: 1\nrules: [{id: a, answer: deny, when: always}]\n";
-	static const char second[] = "version: 1\nrules: [{id: a, answer: allow, when: always, replaces: true}]\n";
-	struct policy_source files[] = { { "1.yaml", first, strlen(first) }, { "2.yaml", second, strlen(second) } };
+	static const char second[] =
+		"version: 1\nrules: [{id: a, answer: allow, when: always, replaces: true}]\n";
+	struct policy_source files[] = {
+		{ "1.yaml", first,  strlen(first)  },
+                { "2.yaml", second, strlen(second) }
+	};
 	AUTO(policy) struct policy *p = NULL;
 
 	(void)state;
@@ -564,8 +610,12 @@ static void a_later_file_may_put_its_rule_in_the_place_of_an_earlier_one(void **
 
 static void what_may_be_said_once_is_refused_in_a_second_file(void **state)
 {
-	static const char first[] = "version: 1\nself_approval: deny\n", second[] = "version: 1\nself_approval: warn\n";
-	struct policy_source files[] = { { "1.yaml", first, strlen(first) }, { "2.yaml", second, strlen(second) } };
+	static const char first[] = "version: 1\nself_approval: deny\n",
+			  second[] = "version: 1\nself_approval: warn\n";
+	struct policy_source files[] = {
+		{ "1.yaml", first,  strlen(first)  },
+                { "2.yaml", second, strlen(second) }
+	};
 	struct policy *p = NULL;
 	struct oc_fail fail = { 0 };
 
@@ -596,7 +646,8 @@ static void more_hits_than_are_kept_still_give_the_right_answer(void **state)
 	(void)state;
 	text_add(&t, "version: 1\nrules:\n");
 	for (int i = 0; i < 100; i++)
-		text_addf(&t, "  - {id: r%d, answer: %s, when: {tenant: t-1}, reason: r%d}\n", i, i == 99 ? "deny" : "ask", i);
+		text_addf(&t, "  - {id: r%d, answer: %s, when: {tenant: t-1}, reason: r%d}\n", i,
+			  i == 99 ? "deny" : "ask", i);
 	p = compile(text_str(&t));
 	d = ask(p, "{}");
 	assert_int_equal(d.answer, POLICY_DENY);

@@ -83,8 +83,8 @@ static void random_when(struct text *t, unsigned depth)
 		random_when(t, depth + 1);
 	} else if (kind == 3) {
 		/* what most rules look like */
-		text_addf(t, "\"action\": \"%s\", \"tenant\": \"%s\", \"steps\": {\"gt\": %u}", word("op", spread),
-			  word("t", spread), dice(4));
+		text_addf(t, "\"action\": \"%s\", \"tenant\": \"%s\", \"steps\": {\"gt\": %u}",
+			  word("op", spread), word("t", spread), dice(4));
 	} else {
 		random_leaf(t);
 	}
@@ -98,7 +98,8 @@ static char *random_policy(unsigned rules)
 
 	text_add(&t, "{\"version\": 1, \"rules\": [");
 	for (unsigned i = 0; i < rules; i++) {
-		text_addf(&t, "%s\n{\"id\": \"r%u\", \"answer\": \"%s\", \"when\": ", i ? "," : "", i, answers[dice(3)]);
+		text_addf(&t, "%s\n{\"id\": \"r%u\", \"answer\": \"%s\", \"when\": ", i ? "," : "", i,
+			  answers[dice(3)]);
 		random_when(&t, 0);
 		text_add(&t, "}");
 	}
@@ -108,8 +109,8 @@ static char *random_policy(unsigned rules)
 
 static json_t *random_facts(void)
 {
-	json_t *f = json_pack("{s:b,s:b,s:i,s:s,s:s}", "kill_switch", 0, "frozen", 0, "budget_left", 1, "needs", "",
-			      "plan_kind", "forward");
+	json_t *f = json_pack("{s:b,s:b,s:i,s:s,s:s}", "kill_switch", 0, "frozen", 0, "budget_left", 1,
+			      "needs", "", "plan_kind", "forward");
 
 	if (dice(8))
 		json_put(f, "action", word("op", spread));
@@ -165,9 +166,7 @@ static int naive_leaf(const char *name, const char *op, const json_t *want, cons
 		return n >= m && strcmp(s + n - m, suffix) == 0 ? 2 : 0;
 	}
 	assert_string_equal(op, "in");
-	json_array_foreach(want, i, v)
-		if (json_equal(have, v))
-			return 2;
+	json_array_foreach(want, i, v) if (json_equal(have, v)) return 2;
 	return 0;
 }
 
@@ -178,18 +177,21 @@ static int naive(const json_t *when, const json_t *f, bool allow)
 	json_t *v, *arg;
 	size_t i;
 
-	json_object_foreach((json_t *)when, key, v) {
+	json_object_foreach((json_t *)when, key, v)
+	{
 		int t = 2;
 
 		if (strcmp(key, "all") == 0) {
-			json_array_foreach(v, i, arg) {
+			json_array_foreach(v, i, arg)
+			{
 				int one = naive(arg, f, allow);
 
 				t = one < t ? one : t;
 			}
 		} else if (strcmp(key, "any") == 0) {
 			t = 0;
-			json_array_foreach(v, i, arg) {
+			json_array_foreach(v, i, arg)
+			{
 				int one = naive(arg, f, allow);
 
 				t = one > t ? one : t;
@@ -197,7 +199,8 @@ static int naive(const json_t *when, const json_t *f, bool allow)
 		} else if (strcmp(key, "not") == 0) {
 			t = 2 - naive(v, f, allow);
 		} else if (json_is_object(v)) {
-			json_object_foreach(v, op, arg) {
+			json_object_foreach(v, op, arg)
+			{
 				int one = naive_leaf(key, op, arg, f, allow);
 
 				t = one < t ? one : t;
@@ -222,7 +225,8 @@ static struct naive_answer naive_ask(const json_t *policy, const json_t *f)
 	struct naive_answer a = { .answer = -1 };
 	size_t i;
 
-	json_array_foreach(rules, i, r) {
+	json_array_foreach(rules, i, r)
+	{
 		int answer = policy_answer_parse(json_str(r, "answer"));
 		int t = naive(json_object_get(r, "when"), f, answer == POLICY_ALLOW);
 
@@ -257,8 +261,8 @@ static void compare(const struct policy *p, const json_t *doc, unsigned question
 		    (want.hits && strcmp(fast.hits[0].id, want.first) != 0)) {
 			AUTO(str) char *text = json_text(obj);
 
-			fail_msg("answer %d with %u hits, not %d with %u, for %s", fast.answer, fast.hits_count, want.answer,
-				 want.hits, text);
+			fail_msg("answer %d with %u hits, not %d with %u, for %s", fast.answer,
+				 fast.hits_count, want.answer, want.hits, text);
 		}
 		assert_int_equal(fast.answer, slow.answer);
 		assert_int_equal(fast.hits_count, slow.hits_count);
