@@ -23,15 +23,22 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', t);
 		EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('ALTER TABLE %s OWNER TO CURRENT_USER', t);
-		EXECUTE format('REVOKE ALL ON %s FROM opscase_worker, opscase_api, opscase_owner', t);
+		EXECUTE format('REVOKE ALL ON %s FROM opscase_worker, opscase_api', t);
 	END LOOP;
 END $$;
 ALTER FUNCTION opscase_tenant() OWNER TO CURRENT_USER;
 ALTER FUNCTION opscase_expect(bigint, bigint, text) OWNER TO CURRENT_USER;
 ALTER TYPE severity OWNER TO CURRENT_USER;
 ALTER SCHEMA ops OWNER TO CURRENT_USER;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public, ops FROM opscase_worker, opscase_api, opscase_owner;
-REVOKE ALL ON SCHEMA public, ops, ag_catalog FROM opscase_worker, opscase_api, opscase_owner;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public, ops FROM opscase_worker, opscase_api;
+REVOKE ALL ON SCHEMA public, ops, ag_catalog FROM opscase_worker, opscase_api;
+-- Not from oneself: whoever migrates as opscase_owner still has the rest to take down.
+DO $$
+BEGIN
+	IF CURRENT_USER <> 'opscase_owner' THEN
+		REVOKE ALL ON SCHEMA public FROM opscase_owner;
+	END IF;
+END $$;
 
 -- The roles go with their last database; one that others still use stays.
 DO $$

@@ -49,6 +49,13 @@ static const char SQL_EXTENSIONS[] =
 static const char SQL_PRELOADED[] = "SELECT btrim(u) FROM unnest(string_to_array("
 				    "current_setting('shared_preload_libraries'), ',')) AS u";
 
+/* Making a graph writes AGE's own catalog; the workers are let in by whoever may grant it. */
+static const char SQL_GRAPH_ALLOWED[] =
+	"SELECT has_schema_privilege('ag_catalog', 'USAGE WITH GRANT OPTION') "
+	"AND has_database_privilege(current_database(), 'CREATE') "
+	"AND has_table_privilege('ag_catalog.ag_graph', 'SELECT, INSERT, UPDATE, DELETE') "
+	"AND has_table_privilege('ag_catalog.ag_label', 'SELECT, INSERT, UPDATE, DELETE')";
+
 struct migration {
 	int version;
 	char name[NAME_MAX_LEN];
@@ -175,7 +182,7 @@ static bool preloaded(const struct pg_result *libs, const char *name)
 /* Says before the first statement what CREATE EXTENSION would only hint at. */
 static enum oc_err extensions_check(struct pg *pg, struct oc_fail *reterr)
 {
-	AUTO(pg_result) struct pg_result *r = NULL, *libs = NULL;
+	AUTO(pg_result) struct pg_result *r = NULL, *libs = NULL, *graph = NULL;
 	AUTO(text) struct text names = { 0 };
 	bool super;
 	enum oc_err err;
@@ -211,7 +218,17 @@ static enum oc_err extensions_check(struct pg *pg, struct oc_fail *reterr)
 				"CREATE EXTENSION %s as a superuser once, or migrate as one",
 				e->name, pg_text_or(r, i, 5, "this role"), e->name);
 	}
-	return OC_OK;
+	if (super)
+		return OC_OK;
+	err = pg_query(pg, SQL_GRAPH_ALLOWED, PG_NO_ARGS, &graph, reterr);
+	if (err == OC_OK && !pg_bool(graph, 0, 0))
+		return oc_fail_field(
+			reterr, OC_UNAVAILABLE, "age",
+			"'%s' may not make a graph: run as a superuser once GRANT CREATE ON DATABASE ... TO %s; "
+			"GRANT USAGE ON SCHEMA ag_catalog TO %s WITH GRANT OPTION; "
+			"GRANT SELECT, INSERT, UPDATE, DELETE ON ag_catalog.ag_graph, ag_catalog.ag_label TO %s",
+			pg_text(r, 0, 5), pg_text(r, 0, 5), pg_text(r, 0, 5), pg_text(r, 0, 5));
+	return err;
 }
 
 static enum oc_err run_one(struct pg *pg, const struct migration *m, bool up, struct oc_fail *reterr)

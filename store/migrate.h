@@ -4,7 +4,8 @@
  * its own, under one advisory lock, so that several replicas may start at once. What was applied is kept
  * with the checksum of its text: a file that changed afterwards is refused, not guessed at.
  *
- * Needs a connection as a superuser or as opscase_owner (then the extensions must be there already). */
+ * Needs a connection as a superuser, or as opscase_owner; then a superuser has made the extensions and the
+ * roles and let it into ag_catalog, and what is missing of that is said with the statement to run. */
 #pragma once
 #include "wire/json/json.h"
 #include "wire/pg/pg.h"

@@ -201,6 +201,49 @@ static void a_role_that_may_not_make_extensions_is_told_so(void **state)
 	assert_non_null(strstr(why.text, "'plain'"));
 }
 
+static void the_owner_migrates_without_being_a_superuser(void **state)
+{
+	AUTO(pg) struct pg *super = pgtemp_open(conninfo);
+	AUTO(pg) struct pg *pg = NULL;
+	struct oc_fail why = { 0 };
+	char info[160];
+	int n = 0;
+
+	(void)state;
+	must(pg_script(
+		     super,
+		     "DROP ROLE IF EXISTS opscase_owner, opscase_worker, opscase_api;"
+		     "CREATE ROLE opscase_owner LOGIN; CREATE ROLE opscase_worker LOGIN; CREATE ROLE opscase_api LOGIN;"
+		     "GRANT CREATE ON SCHEMA public TO opscase_owner WITH GRANT OPTION;"
+		     "CREATE EXTENSION timescaledb; CREATE EXTENSION vector; CREATE EXTENSION age; CREATE EXTENSION pgcrypto;"
+		     "CREATE EXTENSION pg_trgm; CREATE EXTENSION btree_gist",
+		     &why),
+	     &why);
+	pgtemp_conninfo(server, "opscase_owner", "trial", info, sizeof(info));
+	pg = pgtemp_open(info);
+	assert_int_equal(migrate_up(pg, MIGRATE_LATEST, &n, &why), OC_UNAVAILABLE);
+	assert_non_null(strstr(why.text, "GRANT USAGE ON SCHEMA ag_catalog"));
+	assert_int_equal(n, 0);
+	must(pg_script(
+		     super,
+		     "GRANT CREATE ON DATABASE trial TO opscase_owner;"
+		     "GRANT USAGE ON SCHEMA ag_catalog TO opscase_owner WITH GRANT OPTION;"
+		     "GRANT SELECT, INSERT, UPDATE, DELETE ON ag_catalog.ag_graph, ag_catalog.ag_label TO opscase_owner",
+		     &why),
+	     &why);
+	must(migrate_up(pg, MIGRATE_LATEST, &n, &why), &why);
+	assert_int_equal(n, migrate_latest());
+	must(migrate_down(pg, 0, &n, &why), &why);
+	must(migrate_up(pg, MIGRATE_LATEST, &n, &why), &why);
+	must(migrate_down(pg, 0, &n, &why), &why);
+	must(pg_script(
+		     super,
+		     "DROP OWNED BY opscase_owner, opscase_worker, opscase_api; DROP ROLE IF EXISTS opscase_owner, "
+		     "opscase_worker, opscase_api",
+		     &why),
+	     &why);
+}
+
 static void a_server_without_the_preload_is_told_what_to_write_where(void **state)
 {
 	struct pgtemp bare = { .empty = true, .options = "-c shared_preload_libraries=age" };
@@ -244,6 +287,7 @@ int main(void)
 		cmocka_unit_test_setup(a_database_newer_than_the_binary_is_left_alone, fresh),
 		cmocka_unit_test_setup(a_migration_that_fails_leaves_nothing_of_itself, fresh),
 		cmocka_unit_test_setup(a_role_that_may_not_make_extensions_is_told_so, fresh),
+		cmocka_unit_test_setup(the_owner_migrates_without_being_a_superuser, fresh),
 		cmocka_unit_test(a_server_without_the_preload_is_told_what_to_write_where),
 		cmocka_unit_test_setup(two_replicas_that_start_at_once_migrate_once, fresh),
 	};
