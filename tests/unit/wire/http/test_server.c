@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <cmocka.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "wire/http/client.h"
@@ -442,6 +445,94 @@ static void beyond_loopback_it_wants_tls(void **state)
 			 OC_INVALID);
 }
 
+static char *bio_text(BIO *bio)
+{
+	char *data = NULL;
+	long n = BIO_get_mem_data(bio, &data);
+	char *out = mem_strndup(data, (size_t)n);
+
+	BIO_free(bio);
+	return out;
+}
+
+/* A certificate of our own for 127.0.0.1. */
+static void make_certificate(char **ret_cert, char **ret_key)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *cert = X509_new();
+	X509_EXTENSION *alt = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+	BIO *out;
+
+	assert_non_null(key);
+	assert_non_null(alt);
+	X509_set_version(cert, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+	X509_gmtime_adj(X509_getm_notBefore(cert), -60);
+	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+				   (const unsigned char *)"opscase test", -1, -1, 0);
+	X509_set_issuer_name(cert, X509_get_subject_name(cert));
+	X509_set_pubkey(cert, key);
+	X509_add_ext(cert, alt, -1);
+	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+	out = BIO_new(BIO_s_mem());
+	PEM_write_bio_X509(out, cert);
+	*ret_cert = bio_text(out);
+	out = BIO_new(BIO_s_mem());
+	PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL);
+	*ret_key = bio_text(out);
+	X509_EXTENSION_free(alt);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+}
+
+static void with_a_certificate_it_speaks_tls_and_nothing_else(void **state)
+{
+	AUTO(str) char *cert = NULL;
+	AUTO(str) char *key = NULL;
+	char ca[] = "/tmp/opscase-test-ca-XXXXXX";
+	AUTO(str) char *url = NULL;
+	AUTO(str) char *plain_url = NULL;
+	struct http_server *tls = NULL;
+	struct http_answer a = { 0 };
+	struct oc_fail fail = { 0 };
+	int fd = mkstemp(ca);
+
+	(void)state;
+	make_certificate(&cert, &key);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, cert, strlen(cert)), strlen(cert));
+	close(fd);
+	if (http_server_start(
+		    &(struct http_server_config){ .handle = handle, .tls_cert = cert, .tls_key = key }, &tls,
+		    &fail) != OC_OK)
+		fail_msg("%s", fail.text);
+	url = mem_printf("https://127.0.0.1:%u", http_server_port(tls));
+	plain_url = mem_printf("http://127.0.0.1:%u", http_server_port(tls));
+	{
+		AUTO(http_client)
+		struct http_client *trusting =
+			http_client_new(&(struct http_client_config){ .base_url = url, .ca_file = ca });
+		AUTO(http_client)
+		struct http_client *doubting =
+			http_client_new(&(struct http_client_config){ .base_url = url });
+		AUTO(http_client)
+		struct http_client *plain = http_client_new(
+			&(struct http_client_config){ .base_url = plain_url, .timeout_ms = 5000 });
+
+		if (http_client_call(trusting, "POST", "/x", NULL, "{}", &a, &fail) != OC_OK)
+			fail_msg("%s", fail.text);
+		assert_int_equal(a.status, 200);
+		http_answer_done(&a);
+		assert_int_equal(http_client_call(doubting, "GET", "/x", NULL, NULL, &a, &fail),
+				 OC_UNAVAILABLE);
+		assert_non_null(strstr(fail.text, "not trusted"));
+		assert_int_not_equal(http_client_call(plain, "GET", "/x", NULL, NULL, &a, &fail), OC_OK);
+	}
+	http_server_stop(tls, 1000);
+	unlink(ca);
+}
+
 static void a_client_says_when_nobody_answers(void **state)
 {
 	AUTO(http_client)
@@ -492,6 +583,7 @@ int main(void)
 		T(more_than_the_threads_and_the_queue_hold_are_503_with_retry_after),
 		T(stopping_lets_a_running_request_finish),
 		T(beyond_loopback_it_wants_tls),
+		T(with_a_certificate_it_speaks_tls_and_nothing_else),
 		T(a_client_says_when_nobody_answers),
 		T(a_write_that_timed_out_is_unknown_and_a_read_is_not),
 	};
