@@ -238,8 +238,7 @@ static enum oc_err lock_series(struct pg *pg, struct work *w, struct oc_fail *re
 {
 	static const char *const kinds[] = { "gauge", "counter", "histogram" };
 	AUTO(text)
-	struct text id = { 0 },
-		    resource = { 0 }, metric = { 0 }, labels = { 0 }, kind = { 0 }, unit = { 0 };
+	struct text id = { 0 }, resource = { 0 }, metric = { 0 }, labels = { 0 }, kind = { 0 }, unit = { 0 };
 	AUTO(pg_result) struct pg_result *r = NULL;
 	const char *ids;
 	enum oc_err err;

@@ -237,8 +237,7 @@ static void a_ratio_is_held_against_the_window_before(void **state)
 static void without_a_baseline_a_ratio_never_passes(void **state)
 {
 	AUTO(measure)
-	struct measure now = { 0 },
-		       none = { 0 }, broken = { .failed = true }, nan = { 0 }, negative = { 0 };
+	struct measure now = { 0 }, none = { 0 }, broken = { .failed = true }, nan = { 0 }, negative = { 0 };
 	struct plan_check c = half_of_before();
 
 	(void)state;
