@@ -245,6 +245,35 @@ static void histograms_end_as_average_and_p95(void **state)
 	assert_true(pg_num(r, 0, 4) > 60 && pg_num(r, 0, 4) < 90);
 }
 
+static void a_large_request_is_stored_whole(void **state)
+{
+	enum { SERIES = 2000, POINTS = 10 };
+	AUTO(text) struct text body = { 0 };
+	AUTO(str) char *answer = NULL;
+	AUTO(pg_result) struct pg_result *r = NULL;
+
+	(void)state;
+	text_add(
+		&body,
+		"{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":\"large\",\"gauge\":{\"dataPoints\":[");
+	for (int s = 0; s < SERIES; s++)
+		for (int i = 0; i < POINTS; i++)
+			text_addf(
+				&body,
+				"%s{\"timeUnixNano\":\"%lld\",\"asInt\":\"%d\",\"attributes\":[{\"key\":\"pod\",\"value\":"
+				"{\"stringValue\":\"pod \\\"%d\\\"\"}}]}",
+				s || i ? "," : "", (long long)(minute_us + i * 5000000) * 1000, s, s);
+	text_add(&body, "]}}]}]}]}");
+	answer = send(body.s);
+	assert_string_equal(answer, "{}");
+	r = ask("SELECT count(*), sum(count), count(DISTINCT labels->>'pod'), sum(sum) FROM metric_1m WHERE metric = $1",
+		"large");
+	assert_int_equal(pg_int(r, 0, 0), SERIES);
+	assert_int_equal(pg_int(r, 0, 1), SERIES * POINTS);
+	assert_int_equal(pg_int(r, 0, 2), SERIES);
+	assert_true(pg_num(r, 0, 3) == (double)POINTS * SERIES * (SERIES - 1) / 2);
+}
+
 static void a_broken_request_changes_nothing(void **state)
 {
 	char *answer = NULL;
@@ -317,6 +346,7 @@ int main(void)
 		cmocka_unit_test(tenants_have_resources_of_the_same_name),
 		cmocka_unit_test(many_senders_into_one_bucket_lose_nothing),
 		cmocka_unit_test(histograms_end_as_average_and_p95),
+		cmocka_unit_test(a_large_request_is_stored_whole),
 		cmocka_unit_test(a_broken_request_changes_nothing),
 		cmocka_unit_test(the_specs_example_is_stored_at_any_age),
 	};
