@@ -260,6 +260,37 @@ static enum oc_err current_plan(struct ask *a, json_t **ret, struct oc_fail *ret
 	return json_read_own(col(a, PL_PLAN_TEXT), ret, reterr);
 }
 
+/* Other steps for the current plan: its way back and its proof stay unless the request brings its own. Probes
+ * of steps that are gone are left out. */
+static enum oc_err from_steps(struct ask *a, const json_t *steps, struct proposal *r, struct oc_fail *reterr)
+{
+	const json_t *verify = json_object_get(a->args, "verify"),
+		     *rollback = json_object_get(a->args, "rollback");
+	json_t *checks, *kept = json_array(), *check;
+	AUTO(json) json_t *plan = NULL;
+	size_t i;
+	enum oc_err err = current_plan(a, &plan, reterr);
+
+	if (err != OC_OK) {
+		json_decref(kept);
+		return err;
+	}
+	json_object_set(plan, "steps", (json_t *)steps);
+	if (rollback)
+		json_object_set(plan, "rollback", (json_t *)rollback);
+	checks = json_object_get(json_object_get(plan, "verify"), "checks");
+	json_array_foreach(checks, i,
+			   check) if (!str_eq(json_str(check, "kind"), "probe") ||
+				      json_int_or(check, "step", 0) < (long long)json_array_size(steps))
+		json_array_append(kept, check);
+	if (json_array_size(kept) > 0)
+		json_object_set(json_object_get(plan, "verify"), "checks", kept);
+	json_decref(kept);
+	if (verify)
+		json_object_set(plan, "verify", (json_t *)verify);
+	return from_person(a, plan, r);
+}
+
 static enum oc_err from_current(struct ask *a, struct proposal *r, struct oc_fail *reterr)
 {
 	const char *source = col(a, PL_PLAN_SOURCE);
@@ -339,6 +370,8 @@ static enum oc_err make(struct ask *a, struct proposal *r, struct oc_fail *reter
 
 	if (given && !json_is_null(given))
 		return from_person(a, given, r);
+	if (json_is_array(json_object_get(a->args, "steps")))
+		return from_steps(a, json_object_get(a->args, "steps"), r, reterr);
 	if (str_eq(a->mode, "rollback"))
 		return from_applied(a, r, reterr);
 	if (str_eq(a->mode, "retry"))

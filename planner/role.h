@@ -4,6 +4,7 @@
  * It proposes; nothing here decides. Arguments of the command (payload.args):
  *   {"template": name, "params": {..}}  that runbook; without a name the case's own wish, else the best match
  *   {"plan": {ChangePlan}}              a revision by a person: linted like any other, source `person`
+ *   {"steps": [..], "rollback"?, "verify"?}  the current plan with other steps; the rest stays unless given
  *   {"mode": "rollback"}                the plan's own rollback, else one derived from the applied steps
  *   {"mode": "retry"}                   the case's current plan once more
  * A plan that did not help is refused until the evidence is another one. */

@@ -294,6 +294,40 @@ static void a_persons_revision_is_linted_like_any_other(void **state)
 	}
 }
 
+static void other_steps_keep_the_rest_of_the_plan(void **state)
+{
+	static const char step[] = "{\"action\":\"noop\",\"timeout_s\":10,\"retry\":0}";
+	char id[UUID_TEXT];
+
+	(void)state;
+	a_case(id, "{}", "{}", "NULL");
+	SAID plan = plan_for(
+		id,
+		"{\"plan\":{\"title\":\"mine\",\"steps\":[{\"action\":\"noop\",\"timeout_s\":10,\"retry\":0},{\"action\":"
+		"\"noop\",\"timeout_s\":10,\"retry\":0}],\"rollback\":{},\"verify\":{\"checks\":[{\"kind\":\"probe\",\"step\":1},"
+		"{\"kind\":\"http\",\"url\":\"http://x/\"}]}}}");
+	adopt(id, &plan);
+	{
+		AUTO(str) char *args = mem_printf("{\"steps\":[%s]}", step);
+		SAID s = plan_for(id, args);
+
+		assert_string_equal(s.topic, "evt.plan.proposed.v1");
+		assert_string_equal(s.source, "person");
+		assert_string_equal(json_str(s.plan, "title"), "mine");
+		assert_int_equal(json_array_size(json_at(s.plan, "/steps")), 1);
+		assert_int_equal(json_array_size(json_at(s.plan, "/verify/checks")), 1);
+		assert_string_equal(json_str(json_at(s.plan, "/verify/checks/0"), "kind"), "http");
+	}
+	{
+		AUTO(str)
+		char *args = mem_printf(
+			"{\"steps\":[%s],\"verify\":{\"checks\":[{\"kind\":\"probe\",\"step\":0}]}}", step);
+		SAID s = plan_for(id, args);
+
+		assert_string_equal(json_str(json_at(s.plan, "/verify/checks/0"), "kind"), "probe");
+	}
+}
+
 /* A run of the case's plan in which these steps were tried, in order. */
 static void ran(const char *id, const struct said *s, int epoch, const char *const (*steps)[4], size_t count)
 {
@@ -464,6 +498,7 @@ int main(void)
 		cmocka_unit_test(the_cases_wish_labels_and_the_tenants_defaults_fill_the_blanks),
 		cmocka_unit_test(what_is_missing_is_named_in_the_failure),
 		cmocka_unit_test(a_persons_revision_is_linted_like_any_other),
+		cmocka_unit_test(other_steps_keep_the_rest_of_the_plan),
 		cmocka_unit_test(
 			a_rollback_takes_back_what_was_applied_with_what_was_there_before_the_first_try),
 		cmocka_unit_test(a_plan_that_did_not_help_is_refused_until_the_evidence_changed),
