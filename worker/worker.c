@@ -487,6 +487,12 @@ enum oc_err worker_start(const struct role *role, const struct worker_deps *deps
 	return OC_OK;
 }
 
+void worker_quit(struct worker *w)
+{
+	if (w)
+		atomic_store(&w->stopping, true);
+}
+
 void worker_stop(struct worker *w)
 {
 	if (!w)

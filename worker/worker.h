@@ -68,6 +68,8 @@ struct worker_deps {
 
 struct worker;
 MUST_CHECK enum oc_err worker_start(const struct role *role, const struct worker_deps *deps, struct worker **ret, struct oc_fail *reterr);
+/* Takes no more work from now on; returns at once. Several are told before the first is waited for. */
+void worker_quit(struct worker *w);
 void worker_stop(struct worker *w);	/* lets running work end; returns when all threads are gone */
 DEFINE_AUTO(worker, struct worker *, worker_stop);
 
