@@ -94,6 +94,10 @@ static const char example[] =
 	"    answer: ask\n"
 	"    approvers: {roles: [approver, admin], count: 2}\n"
 	"    expires: 2h\n"
+	"  - id: measured-in-production\n"
+	"    when: {environment: prod, plan_kind: forward, blast: {ne: none}, verify_metric: false}\n"
+	"    answer: deny\n"
+	"    reason: in production a probe alone proves nothing\n"
 	"```\n";
 
 /* A bar would end the table's cell. */

@@ -15,6 +15,7 @@
 #include "contracts/plan.h"
 #include "gatekeeper/card.h"
 #include "gatekeeper/role.h"
+#include "store/decision.h"
 #include "tests/support/pgtemp.h"
 
 static struct pgtemp *db;
@@ -428,6 +429,25 @@ static void the_blast_radius_comes_from_the_topology_as_of_now(void **state)
 	same(newest(&f,
 		    "(facts -> 'steps' -> 0 ->> 'downstream') || ' ' || (facts -> 'steps' -> 0 ->> 'upstream')"),
 	     "3 1");
+}
+
+/* The planner would choose the old way for a handful of rows: what matters is that it can use the index at all. */
+static void the_history_of_a_plan_is_read_by_its_index(void **state)
+{
+	AUTO(pg_result) struct pg_result *r = NULL;
+	AUTO(text) struct text plan = { 0 };
+	AUTO(str) char *sql = mem_printf("EXPLAIN %s", SQL_GATE_LOAD);
+	struct oc_fail fail;
+
+	(void)state;
+	run("SET enable_seqscan = off", NULL, NULL);
+	run("SET enable_bitmapscan = off", NULL, NULL);
+	if (pg_query(pg, sql, PG_ARGS("{1}"), &r, &fail) != OC_OK)
+		fail_msg("%s", fail.text);
+	run("RESET ALL", NULL, NULL);
+	for (unsigned i = 0; i < pg_rows(r); i++)
+		text_addf(&plan, "%s\n", pg_text(r, i, 0));
+	assert_non_null(strstr(text_str(&plan), "ix_plan_fingerprint"));
 }
 
 /* ---- people ---- */
@@ -897,6 +917,7 @@ int main(void)
 		cmocka_unit_test(a_step_does_not_bind_what_an_earlier_step_of_the_plan_writes),
 		cmocka_unit_test(a_plan_that_nobody_can_carry_out_is_an_error_of_the_gate),
 		cmocka_unit_test(the_blast_radius_comes_from_the_topology_as_of_now),
+		cmocka_unit_test(the_history_of_a_plan_is_read_by_its_index),
 		cmocka_unit_test(the_approval_of_another_person_lets_it_through),
 		cmocka_unit_test(the_own_approval_of_the_opener_does_not_count),
 		cmocka_unit_test(two_people_are_needed_where_two_are_asked),
