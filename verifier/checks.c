@@ -153,7 +153,7 @@ void check_measured(const struct plan_check *c, const struct check_window *w, co
 	memset(ret, 0, sizeof(*ret));
 	ret->may_change = true;
 	if (now->failed || (c->against_baseline && baseline && baseline->failed)) {
-		say(ret, VERDICT_SOURCE_ERROR, "the source could not be asked: %s",
+		say(ret, VERDICT_SOURCE_ERROR, "the query failed: %s",
 		    now->failed ? now->why : baseline->why);
 		return;
 	}

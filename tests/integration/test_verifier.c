@@ -86,10 +86,10 @@ static long long resource(const char *urn)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	AUTO(str)
-	char *sql =
-		mem_printf("INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, $1, 'x', 'x') "
-			   "ON CONFLICT (tenant_id, urn) DO UPDATE SET type = 'x' RETURNING resource_id",
-			   tenant);
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, $1, 'x', 'x') "
+		"ON CONFLICT (tenant_id, urn) DO UPDATE SET type = 'x' RETURNING resource_id",
+		tenant);
 
 	r = ask(sql, urn);
 	return pg_int(r, 0, 0);
