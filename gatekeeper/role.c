@@ -546,6 +546,19 @@ static char *what_changed(struct eval *e)
 	return diff ? mem_printf("the world changed: %s", text_str(&sentence)) : NULL;
 }
 
+/* An approval that arrived since the rows were read may have joined this very command: nobody else would count it. */
+static enum oc_err wait_on(struct eval *e, size_t rows, unsigned yes, unsigned quorum)
+{
+	char tenant[24], counted[24];
+
+	snprintf(tenant, sizeof(tenant), "%lld", e->cmd->tenant_id);
+	snprintf(counted, sizeof(counted), "%zu", rows);
+	answer_do(e->ans, SQL_DECISION_HOLD_CASE, PG_ARGS(tenant, e->cmd->case_id));
+	answer_do(e->ans, SQL_DECISION_COUNTED, PG_ARGS(tenant, col(e, "d_id"), counted));
+	answer_reason(e->ans, "%u of %u approvals", yes, quorum);
+	return OC_OK;
+}
+
 static enum oc_err look_again(struct eval *e, struct oc_fail *reterr)
 {
 	AUTO(json)
@@ -565,10 +578,8 @@ static enum oc_err look_again(struct eval *e, struct oc_fail *reterr)
 
 		return again(e, why, reterr);
 	}
-	if (!c.break_glass && c.yes < before.quorum) {
-		answer_reason(e->ans, "%u of %u approvals", c.yes, before.quorum);
-		return OC_OK;
-	}
+	if (!c.break_glass && c.yes < before.quorum)
+		return wait_on(e, json_array_size(rows), c.yes, before.quorum);
 	changed = what_changed(e);
 	return changed ? again(e, changed, reterr) : approve(e, &c);
 }

@@ -71,6 +71,13 @@ const char SQL_DECISION_VOID[] =
 	"UPDATE gate_decision SET status = 'void', void_reason = $3, decided_at = now()"
 	" WHERE tenant_id = $1::bigint AND id = $2::uuid AND status IN ('pending', 'approved')";
 
+const char SQL_DECISION_HOLD_CASE[] =
+	"SELECT id FROM ops_case WHERE tenant_id = $1::bigint AND id = $2::uuid FOR UPDATE";
+
+const char SQL_DECISION_COUNTED[] =
+	"SELECT opscase_expect((SELECT count(*) FROM approval WHERE tenant_id = $1::bigint AND decision_id = $2::uuid),"
+	" $3::bigint, 'approval')";
+
 const char SQL_DECISION_NOTIFY[] =
 	"INSERT INTO notification (id, tenant_id, case_id, sentence, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4, $5::jsonb)";
 

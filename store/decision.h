@@ -18,7 +18,11 @@ extern const char
 	SQL_DECISION_APPROVED[]; /* $1 tenant, $2 decision, $3 jsonb: the plan_approved row of a new one */
 extern const char SQL_DECISION_REJECT[]; /* $1 tenant, $2 decision, $3 reason. pending -> rejected, or 40001 */
 extern const char SQL_DECISION_VOID[]; /* $1 tenant, $2 decision, $3 void_reason. pending or approved -> void */
-extern const char SQL_DECISION_NOTIFY[]; /* $1 id, $2 tenant, $3 case, $4 sentence, $5 body */
+/* The answer "not enough yet" holds only for the approvals that were counted. Two statements, since a statement sees
+ * what was committed before it began: first the lock that whoever approves also takes, then the count, or 40001. */
+extern const char SQL_DECISION_HOLD_CASE[]; /* $1 tenant, $2 case */
+extern const char SQL_DECISION_COUNTED[];   /* $1 tenant, $2 decision, $3 rows that were counted */
+extern const char SQL_DECISION_NOTIFY[];    /* $1 id, $2 tenant, $3 case, $4 sentence, $5 body */
 
 /* What gate_check_approval wants. $1 tenant, $2 case, $3 decision or NULL (the newest). Columns: id, status,
  * void_reason, expires_us, now_us, terms, approved_by (text[]). */

@@ -492,6 +492,45 @@ static void two_people_are_needed_where_two_are_asked(void **state)
 	same(eval_decision(&f), "evt.plan.approved.v1");
 }
 
+static void an_approval_that_arrives_while_the_others_are_counted_is_not_lost(void **state)
+{
+	struct fixture f = begin("staging", WIPE);
+	AUTO(pg) struct pg *late = pgtemp_open(db->worker);
+	AUTO(str) char *args = NULL, *id = NULL, *decision = NULL;
+	struct oc_fail fail;
+
+	(void)state;
+	free(eval(&f));
+	say(&f, "anna", "approver", "approve", NULL);
+	decision = newest(&f, "id");
+	/* as the one door does it: the case is locked, the row is written, and the outstanding command is joined */
+	assert_int_equal(pg_begin(late, &fail), OC_OK);
+	assert_int_equal(pg_query(late, "SELECT id FROM ops_case WHERE id = $1::uuid FOR UPDATE",
+				  PG_ARGS(f.id), NULL, &fail),
+			 OC_OK);
+	assert_int_equal(
+		pg_query(late,
+			 "INSERT INTO approval (tenant_id, decision_id, case_id, principal, role, answer)"
+			 " VALUES ($1::bigint, $2::uuid, $3::uuid, 'bert', 'admin', 'approve')",
+			 PG_ARGS(f.tenant_text, decision, f.id), NULL, &fail),
+		OC_OK);
+	args = mem_printf("{\"decision_id\":\"%s\"}", decision);
+	id = send_args(&f, args);
+	for (int i = 0; i < 500; i++) {
+		AUTO(str)
+		char *leased =
+			one("SELECT lease_token IS NOT NULL FROM outbox WHERE id = $1::bigint", id, NULL);
+
+		if (str_eq(leased, "t"))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
+	assert_int_equal(pg_commit(late, &fail), OC_OK);
+	wait_done(id);
+	same(one("SELECT topic FROM outbox WHERE kind = 'e' AND cmd_id = $1::bigint", id, NULL),
+	     "evt.plan.approved.v1");
+}
+
 static void breaking_the_glass_stands_for_everybody_and_is_written_down(void **state)
 {
 	struct fixture f = begin("staging", WIPE);
@@ -921,6 +960,7 @@ int main(void)
 		cmocka_unit_test(the_approval_of_another_person_lets_it_through),
 		cmocka_unit_test(the_own_approval_of_the_opener_does_not_count),
 		cmocka_unit_test(two_people_are_needed_where_two_are_asked),
+		cmocka_unit_test(an_approval_that_arrives_while_the_others_are_counted_is_not_lost),
 		cmocka_unit_test(breaking_the_glass_stands_for_everybody_and_is_written_down),
 		cmocka_unit_test(one_no_rejects_whatever_others_said),
 		cmocka_unit_test(a_world_that_changed_before_the_last_approval_is_asked_about_again),
