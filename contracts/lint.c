@@ -535,16 +535,19 @@ static bool ends_in(const char *s, const char *end)
 	return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-enum oc_err plan_lint(const struct plan_contract *contract, const json_t *plan,
+enum oc_err plan_lint(const struct plan_contract *contract, const json_t *doc,
 		      const struct plan_lint_options *options, struct plan_findings *ret,
 		      struct oc_fail *reterr)
 {
-	AUTO(str) char *text = plan ? json_canonical(plan) : mem_strdup("null");
+	AUTO(json) json_t *plan = doc ? json_deep_copy(doc) : NULL;
+	AUTO(str) char *text = NULL;
 	struct plan_findings *f = mem_alloc(sizeof(*f));
 	struct lint l = { .c = contract, .o = options, .f = f };
 	struct schema_findings sf = { 0 };
 	enum oc_err err = OC_OK;
 
+	plan_normalize(plan);
+	text = plan ? json_canonical(plan) : mem_strdup("null");
 	if (strlen(text) > PLAN_BYTES_MAX) {
 		found(&l, L_SIZE, "", "the plan has %zu bytes; at most %zu are taken", strlen(text),
 		      PLAN_BYTES_MAX);

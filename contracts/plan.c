@@ -1,8 +1,45 @@
 #include "contracts/plan.h"
+#include <math.h>
 #include "base/mem.h"
 
 /* Where no deadline is given: the longest window, and time for late data and for the bucket to close. */
 #define VERIFY_SLACK_S 300
+
+static json_t *whole(const json_t *v)
+{
+	double d = json_real_value(v);
+
+	/* beyond 2^53 not every whole number is one double */
+	return json_is_real(v) && d == floor(d) && fabs(d) <= 9007199254740992.0 ? json_integer((json_int_t)d)
+										 : NULL;
+}
+
+void plan_normalize(json_t *v)
+{
+	const char *key;
+	json_t *item;
+	void *tmp;
+	size_t i;
+
+	json_object_foreach_safe(v, tmp, key, item)
+	{
+		json_t *n = whole(item);
+
+		if (n)
+			json_object_set_new(v, key, n);
+		else
+			plan_normalize(item);
+	}
+	json_array_foreach(v, i, item)
+	{
+		json_t *n = whole(item);
+
+		if (n)
+			json_array_set_new(v, i, n);
+		else
+			plan_normalize(item);
+	}
+}
 
 /* --- parsing: for documents that passed lint, but certain not to crash on others */
 
@@ -31,9 +68,12 @@ static enum oc_err get_int(const json_t *o, const char *at, const char *key, boo
 			   struct oc_fail *reterr)
 {
 	const json_t *v = json_object_get(o, key);
+	AUTO(json) json_t *n = whole(v);
 
 	if (!v && !must)
 		return OC_OK;
+	if (n)
+		v = n;
 	if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > max)
 		return wrong(reterr, at, key, "must be a whole number in range");
 	*ret = (int)json_integer_value(v);

@@ -57,6 +57,10 @@ json_t *plan_findings_json(const struct plan_findings *f); /* [{"pointer","keywo
 /* The keywords of lint's own findings with a sentence each, as Markdown rows. */
 void plan_lint_reference(struct text *out);
 
+/* 60.0 becomes 60, everywhere in the document: to JSON Schema they are the same number, to C they are not, and an
+ * adapter that reads a whole number would read 0. Whoever stores a plan does this first; lint does it to a copy. */
+void plan_normalize(json_t *plan);
+
 /* Any plan that passed lint parses. OC_INVALID with the pointer for others. */
 MUST_CHECK enum oc_err plan_parse(const json_t *doc, struct plan **ret, struct oc_fail *reterr);
 MUST_CHECK enum oc_err plan_parse_text(const char *plan_text, struct plan **ret, struct oc_fail *reterr);

@@ -433,6 +433,7 @@ static enum oc_err work(void *ctx, const struct command *cmd, struct answer *ans
 		return OC_OK;
 	}
 
+	plan_normalize(r.plan);
 	o = lint_options(a.p, cmd->tenant);
 	o.kind = r.kind;
 	o.undo_allowed = r.undo_allowed;

@@ -223,6 +223,26 @@ static void a_timeout_stays_within_the_manifest(void **state)
 	       "timeout_max");
 }
 
+/* To JSON Schema 601.0 is a whole number. */
+static void a_whole_number_written_with_a_point_is_that_number(void **state)
+{
+	AUTO(json)
+	json_t *plan =
+		doc(PLAN("{'action':'t.look','params':{'n':[20.0,0.5]},'timeout_s':600.0,'retry':1.0}"));
+	AUTO(plan) struct plan *parsed = NULL;
+
+	expect(*state, PLAN("{'action':'t.look','timeout_s':601.0,'retry':0}"), "/steps/0/timeout_s",
+	       "timeout_max");
+	expect(*state, CHECKED("{'kind':'probe','step':1.0}"), "/verify/checks/0/step", "probe");
+	clean(*state, PLAN("{'action':'t.look','timeout_s':600.0,'retry':0}"));
+	assert_int_equal(plan_parse(plan, &parsed, NULL), OC_OK);
+	assert_int_equal(parsed->step[0].timeout_s, 600);
+	plan_normalize(plan);
+	assert_true(json_is_integer(json_at(plan, "/steps/0/timeout_s")));
+	assert_int_equal(json_integer_value(json_at(plan, "/steps/0/params/n/0")), 20);
+	assert_true(json_is_real(json_at(plan, "/steps/0/params/n/1")));
+}
+
 static void a_step_that_cannot_be_taken_back_needs_a_way(void **state)
 {
 	expect(*state, PLAN("{'action':'t.send','timeout_s':10,'retry':0}"), "/steps/0", "rollback");
@@ -754,6 +774,7 @@ int main(void)
 		cmocka_unit_test(an_unknown_action_is_told_its_nearest),
 		cmocka_unit_test(params_are_held_against_the_adapters_schema),
 		cmocka_unit_test(a_timeout_stays_within_the_manifest),
+		cmocka_unit_test(a_whole_number_written_with_a_point_is_that_number),
 		cmocka_unit_test(a_step_that_cannot_be_taken_back_needs_a_way),
 		cmocka_unit_test(that_there_is_no_way_back_only_a_person_may_say),
 		cmocka_unit_test(checks_have_the_fields_of_their_kind),
