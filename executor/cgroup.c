@@ -58,8 +58,14 @@ void cgroup_base(char *out, size_t size)
 	}
 }
 
-bool cgroup_make(const char *path) { return *path && (mkdir(path, 0755) == 0 || errno == EEXIST); }
-bool cgroup_enter(const char *path) { return *path && write_file(path, "cgroup.procs", "0"); }
+bool cgroup_make(const char *path)
+{
+	return *path && (mkdir(path, 0755) == 0 || errno == EEXIST);
+}
+bool cgroup_enter(const char *path)
+{
+	return *path && write_file(path, "cgroup.procs", "0");
+}
 
 void cgroup_kill(const char *path)
 {

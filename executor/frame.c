@@ -23,7 +23,10 @@ bool frame_send(int fd, const char *text, size_t len, int64_t until_us)
 {
 	unsigned char head[4] = { (unsigned char)len, (unsigned char)(len >> 8), (unsigned char)(len >> 16),
 				  (unsigned char)(len >> 24) };
-	struct iovec part[2] = { { head, sizeof(head) }, { (void *)text, len } };
+	struct iovec part[2] = {
+		{ head,         sizeof(head) },
+                { (void *)text, len          }
+	};
 	struct msghdr msg = { .msg_iov = part, .msg_iovlen = 2 };
 
 	if (len > FRAME_MAX)
@@ -75,9 +78,9 @@ enum frame_got frame_read(struct frame_in *in, int fd, bool wait)
 		n = recv(fd, in->buf + in->len, in->cap - in->len, wait ? 0 : MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? FRAME_AGAIN :
-		       errno == ECONNRESET		       ? FRAME_EOF :
-								 FRAME_ERROR;
+		return errno == EAGAIN || errno == EWOULDBLOCK ? FRAME_AGAIN
+		       : errno == ECONNRESET                   ? FRAME_EOF
+							       : FRAME_ERROR;
 	if (n == 0)
 		return FRAME_EOF;
 	in->len += (size_t)n;
@@ -117,7 +120,11 @@ void frame_done(struct frame_in *in)
 static size_t utf8_at(const char *s, size_t n)
 {
 	unsigned char c = (unsigned char)*s;
-	size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+	size_t len = c < 0x80                ? 1
+		     : c >= 0xc2 && c < 0xe0 ? 2
+		     : c >= 0xe0 && c < 0xf0 ? 3
+		     : c >= 0xf0 && c < 0xf5 ? 4
+					     : 0;
 
 	if (c == 0 || len == 0 || len > n || (len > 1 && !str_utf8_ok(s, len)))
 		return 0;
@@ -161,4 +168,7 @@ void frame_quote(struct text *out, const char *s, size_t n)
 	text_add_n(out, "\"", 1);
 }
 
-void frame_clean(struct text *out, const char *s, size_t n) { add_clean(out, s, n, false); }
+void frame_clean(struct text *out, const char *s, size_t n)
+{
+	add_clean(out, s, n, false);
+}

@@ -17,11 +17,11 @@
 #include "base/log.h"
 
 #define SHARED_TOTAL 64u
-#define PARAMS_MAX ((size_t)2 << 20)
+#define PARAMS_MAX   ((size_t)2 << 20)
 
 struct adapter_setup {
 	const struct registry_adapter *adapter_ref;
-	char *config;	/* JSON text for open(); NULL: the settings do not fit */
+	char *config; /* JSON text for open(); NULL: the settings do not fit */
 	char *problem;
 };
 
@@ -46,7 +46,7 @@ const char *host_entry_name(enum host_entry entry)
 
 const char *host_outcome_name(enum opscase_outcome outcome)
 {
-	static const char *const names[] = { "VALID",	"REFUSED", "WOULD_DO", "DONE",		"NOT_APPLIED",
+	static const char *const names[] = { "VALID",   "REFUSED", "WOULD_DO", "DONE",          "NOT_APPLIED",
 					     "APPLIED", "FAILED",  "UNCLEAR",  "WORLD_CHANGED", "CANCELLED" };
 
 	return (size_t)outcome < ARRAY_LEN(names) ? names[outcome] : "?";
@@ -180,9 +180,12 @@ enum oc_err host_new(const struct host_config *config, struct host **ret, struct
 		h->setups[h->setups_count].adapter_ref = a;
 		set_up(h, &h->setups[h->setups_count++], settings);
 	}
-	h->shared = pool_new(&(struct pool_config){ .per_key = h->config.shared_max, .total = SHARED_TOTAL,
-						    .calls = h->config.shared_calls, .idle_ms = h->config.idle_ms });
-	h->single = pool_new(&(struct pool_config){ .per_key = h->config.process_max, .total = h->config.process_max });
+	h->shared = pool_new(&(struct pool_config){ .per_key = h->config.shared_max,
+						    .total = SHARED_TOTAL,
+						    .calls = h->config.shared_calls,
+						    .idle_ms = h->config.idle_ms });
+	h->single = pool_new(
+		&(struct pool_config){ .per_key = h->config.process_max, .total = h->config.process_max });
 	*ret = TAKE(h);
 	return OC_OK;
 }
@@ -204,8 +207,14 @@ void host_free(struct host *h)
 	free(h);
 }
 
-void host_tidy(struct host *h) { pool_tidy(h->shared); }
-void host_renew(struct host *h) { pool_renew(h->shared); }
+void host_tidy(struct host *h)
+{
+	pool_tidy(h->shared);
+}
+void host_renew(struct host *h)
+{
+	pool_renew(h->shared);
+}
 
 static const struct adapter_setup *setup_of(const struct host *h, const char *adapter)
 {
@@ -247,7 +256,8 @@ static void wipe(char **text)
 	*text = NULL;
 }
 
-static enum oc_err gather_secrets(const struct host *h, const struct host_call *call, struct order *o, struct oc_fail *reterr)
+static enum oc_err gather_secrets(const struct host *h, const struct host_call *call, struct order *o,
+				  struct oc_fail *reterr)
 {
 	struct text t = { 0 };
 	enum oc_err err = OC_OK;
@@ -258,7 +268,8 @@ static enum oc_err gather_secrets(const struct host *h, const struct host_call *
 	for (size_t i = 0; h->config.secret && i < o->op->secrets_count; i++) {
 		char *value = NULL;
 
-		err = h->config.secret(h->config.secret_arg, call, o->op->adapter, o->op->secrets[i], &value, reterr);
+		err = h->config.secret(h->config.secret_arg, call, o->op->adapter, o->op->secrets[i], &value,
+				       reterr);
 		if (err == OC_OK && value) {
 			text_add(&t, t.len > 1 ? "," : "");
 			frame_quote(&t, o->op->secrets[i], strlen(o->op->secrets[i]));
@@ -282,7 +293,8 @@ static bool asks_at(const char *params, const char *pointer)
 	AUTO(json) json_t *v = NULL;
 	const json_t *at;
 
-	if (!pointer || json_read(params, strlen(params), &(struct json_limits){ .bytes = PARAMS_MAX }, &v, NULL) != OC_OK)
+	if (!pointer || json_read(params, strlen(params), &(struct json_limits){ .bytes = PARAMS_MAX }, &v,
+				  NULL) != OC_OK)
 		return false;
 	at = json_at(v, pointer);
 	return at && !json_is_false(at) && !json_is_null(at);
@@ -305,21 +317,26 @@ static bool has_entry(const struct operation *op, enum host_entry entry)
 	return false;
 }
 
-static enum oc_err prepare(const struct host *h, const struct host_call *call, struct order *o, struct oc_fail *reterr)
+static enum oc_err prepare(const struct host *h, const struct host_call *call, struct order *o,
+			   struct oc_fail *reterr)
 {
 	int64_t most;
 	enum oc_err err;
 
 	o->op = operation_find(registry_operations(h->registry_ref), call->operation);
 	if (!o->op)
-		return oc_fail(reterr, OC_NOT_FOUND, "no loaded adapter offers '%s'", call->operation ? call->operation : "");
+		return oc_fail(reterr, OC_NOT_FOUND, "no loaded adapter offers '%s'",
+			       call->operation ? call->operation : "");
 	if (!has_entry(o->op, call->entry))
-		return oc_fail(reterr, OC_ILLEGAL, "the adapter '%s' has no %s", o->op->adapter, host_entry_name(call->entry));
+		return oc_fail(reterr, OC_ILLEGAL, "the adapter '%s' has no %s", o->op->adapter,
+			       host_entry_name(call->entry));
 	o->setup = setup_of(h, o->op->adapter);
 	if (!o->setup || o->setup->problem)
-		return oc_fail(reterr, OC_UNAVAILABLE, "%s", o->setup ? o->setup->problem : "the adapter is gone");
+		return oc_fail(reterr, OC_UNAVAILABLE, "%s",
+			       o->setup ? o->setup->problem : "the adapter is gone");
 	if (!call->params || strlen(call->params) > PARAMS_MAX)
-		return oc_fail_field(reterr, OC_INVALID, "/params", "params are missing or larger than 2 MiB");
+		return oc_fail_field(reterr, OC_INVALID, "/params",
+				     "params are missing or larger than 2 MiB");
 	err = registry_check_params(h->registry_ref, call->operation, call->params, NULL, reterr);
 	if (err != OC_OK)
 		return err;
@@ -329,7 +346,9 @@ static enum oc_err prepare(const struct host *h, const struct host_call *call, s
 	if (o->shared)
 		o->network = o->setup->adapter_ref->network;
 	most = (int64_t)o->op->timeout_max_s * 1000;
-	o->times = (struct runner_times){ .timeout_ms = call->timeout_ms ? call->timeout_ms : (int64_t)o->op->timeout_default_s * 1000,
+	o->times = (struct runner_times){ .timeout_ms = call->timeout_ms
+								? call->timeout_ms
+								: (int64_t)o->op->timeout_default_s * 1000,
 					  .grace_ms = h->config.grace_ms,
 					  .term_ms = h->config.term_ms,
 					  .reply_max = h->config.reply_max,
@@ -349,7 +368,8 @@ static char *pool_key(const struct host_call *call, const struct order *o)
 			  call->secret_scope ? call->secret_scope : "");
 }
 
-static enum oc_err start_one(struct host *h, const struct order *o, struct runner **ret, struct oc_fail *reterr)
+static enum oc_err start_one(struct host *h, const struct order *o, struct runner **ret,
+			     struct oc_fail *reterr)
 {
 	struct runner_start start = { .runner_path = h->runner_path,
 				      .adapter_ref = o->setup->adapter_ref,
@@ -365,14 +385,17 @@ static enum oc_err start_one(struct host *h, const struct order *o, struct runne
 
 static void never_began(struct host_answer *ret)
 {
-	*ret = (struct host_answer){ .outcome = OPSCASE_CANCELLED, .cancelled = true, .everything_gone = true, .exit_code = -1 };
+	*ret = (struct host_answer){
+		.outcome = OPSCASE_CANCELLED, .cancelled = true, .everything_gone = true, .exit_code = -1
+	};
 	ret->json = mem_strdup("{\"error\":\"cancelled before it began\"}");
 	ret->out = mem_strdup("");
 	ret->err = mem_strdup("");
 }
 
-static enum oc_err with_runner(struct host *h, const struct host_call *call, struct order *o, struct pool *pool,
-			       const char *key, struct host_answer *ret, struct oc_fail *reterr)
+static enum oc_err with_runner(struct host *h, const struct host_call *call, struct order *o,
+			       struct pool *pool, const char *key, struct host_answer *ret,
+			       struct oc_fail *reterr)
 {
 	AUTO(runner) struct runner *runner = NULL;
 	int64_t end = runner_boot_ms() + o->times.timeout_ms;
@@ -384,7 +407,8 @@ static enum oc_err with_runner(struct host *h, const struct host_call *call, str
 		return OC_OK;
 	}
 	if (err != OC_OK)
-		return oc_fail(reterr, OC_BUSY, "no runner came free for '%s' in time; nothing was started", o->op->name);
+		return oc_fail(reterr, OC_BUSY, "no runner came free for '%s' in time; nothing was started",
+			       o->op->name);
 	/* Waiting counts: the caller's deadline is the caller's. */
 	o->times.timeout_ms = end - runner_boot_ms() > 1 ? end - runner_boot_ms() : 1;
 	if (!runner)
@@ -399,7 +423,8 @@ static enum oc_err with_runner(struct host *h, const struct host_call *call, str
 	return err;
 }
 
-enum oc_err host_call(struct host *h, const struct host_call *call, struct host_answer *ret, struct oc_fail *reterr)
+enum oc_err host_call(struct host *h, const struct host_call *call, struct host_answer *ret,
+		      struct oc_fail *reterr)
 {
 	AUTO(str) char *key = NULL;
 	struct order order = { 0 };

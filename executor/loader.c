@@ -70,9 +70,11 @@ enum loader_refusal loader_view(const void *symbol, size_t symbol_size, struct o
 		return loader_refuse(reterr, LOADER_NEWER_MINOR, "it says %u.%u, this service speaks %u.%u",
 				     abi >> 16, abi & 0xffff, OPSCASE_ABI_MAJOR, OPSCASE_ABI_MINOR);
 	if (size < least)
-		return loader_refuse(reterr, LOADER_TOO_SMALL, "it says %u bytes, at least %zu are needed", size, least);
+		return loader_refuse(reterr, LOADER_TOO_SMALL, "it says %u bytes, at least %zu are needed",
+				     size, least);
 	if (symbol_size && size > symbol_size)
-		return loader_refuse(reterr, LOADER_SIZE_LIES, "it says %u bytes, the symbol has %zu", size, symbol_size);
+		return loader_refuse(reterr, LOADER_SIZE_LIES, "it says %u bytes, the symbol has %zu", size,
+				     symbol_size);
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret, symbol, size < sizeof(*ret) ? size : sizeof(*ret));
 	if (!ret->name)
@@ -96,9 +98,9 @@ static enum loader_refusal look_at_file(const char *file, struct loader_fail *re
 	uint16_t type;
 
 	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ?
-			       loader_refuse(reterr, LOADER_NOT_FOUND, "%s", file) :
-			       loader_refuse(reterr, LOADER_NOT_A_FILE, "%s: %s", file, strerror(errno));
+		return errno == ENOENT || errno == ENOTDIR
+			       ? loader_refuse(reterr, LOADER_NOT_FOUND, "%s", file)
+			       : loader_refuse(reterr, LOADER_NOT_A_FILE, "%s: %s", file, strerror(errno));
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		return loader_refuse(reterr, LOADER_NOT_A_FILE, "%s", file);
 	if (read(fd, head, sizeof(head)) != (ssize_t)sizeof(head) || memcmp(head, ELFMAG, SELFMAG) != 0)
@@ -151,8 +153,10 @@ enum loader_refusal loader_load(const char *file, struct loaded *ret, struct loa
 	if (why != LOADER_TAKEN)
 		return why;
 	if (!str_eq(ret->manifest.name, ret->view.name) || !str_eq(ret->manifest.version, ret->view.version))
-		return loader_refuse(reterr, LOADER_MANIFEST_NAME, "manifest '%s' version '%s', adapter '%s' version '%s'",
-				     ret->manifest.name, ret->manifest.version, ret->view.name, ret->view.version);
+		return loader_refuse(reterr, LOADER_MANIFEST_NAME,
+				     "manifest '%s' version '%s', adapter '%s' version '%s'",
+				     ret->manifest.name, ret->manifest.version, ret->view.name,
+				     ret->view.version);
 	for (size_t i = 0; i < ret->manifest.operations.count; i++) {
 		const struct operation *op = &ret->manifest.operations.item[i];
 

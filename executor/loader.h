@@ -20,14 +20,14 @@ struct loader_fail {
 
 const char *loader_key(enum loader_refusal why); /* "other_major" */
 /* Fills `fail` and returns `why`; a NULL detail leaves the brackets out. */
-enum loader_refusal loader_refuse(struct loader_fail *fail, enum loader_refusal why,
-				  const char *detail, ...) PRINTF_LIKE(3, 4);
+enum loader_refusal loader_refuse(struct loader_fail *fail, enum loader_refusal why, const char *detail, ...)
+	PRINTF_LIKE(3, 4);
 
 /* What the manifest says, as values. */
 struct manifest {
 	char *name, *version, *summary;
 	enum operation_isolation isolation;
-	bool scratch_only;   /* "files": "scratch": it writes nowhere else, and is held to that */
+	bool scratch_only;    /* "files": "scratch": it writes nowhere else, and is held to that */
 	bool wants_state_dir; /* its settings know `state_dir` */
 	char *config_schema_text;
 	char **secrets;
@@ -51,5 +51,4 @@ struct loaded {
 	struct manifest manifest;
 };
 
-MUST_CHECK enum loader_refusal loader_load(const char *file, struct loaded *ret,
-					   struct loader_fail *reterr);
+MUST_CHECK enum loader_refusal loader_load(const char *file, struct loaded *ret, struct loader_fail *reterr);

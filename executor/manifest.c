@@ -4,16 +4,17 @@
 #include "base/text.h"
 #include "wire/json/json.h"
 
-#define MANIFEST_MAX ((size_t)1 << 20)
+#define MANIFEST_MAX   ((size_t)1 << 20)
 #define OPERATIONS_MAX 64u
-#define NAMES_MAX 64u
-#define TIMEOUT_MAX_S 86400
+#define NAMES_MAX      64u
+#define TIMEOUT_MAX_S  86400
 
 static bool operation_name_ok(const char *name, const char *adapter)
 {
 	size_t n = strlen(adapter), len = strlen(name);
 
-	return len <= 64 && strncmp(name, adapter, n) == 0 && (name[n] == 0 || (name[n] == '.' && name[n + 1])) &&
+	return len <= 64 && strncmp(name, adapter, n) == 0 &&
+	       (name[n] == 0 || (name[n] == '.' && name[n + 1])) &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == len;
 }
 
@@ -44,8 +45,8 @@ static bool needs_read(const json_t *list, struct operation *op)
 	op->needs = mem_array(json_array_size(list), sizeof(*op->needs));
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
-		const char *name = json_is_string(item) ? json_string_value(item) :
-							  json_string_value(json_object_get(item, "name"));
+		const char *name = json_is_string(item) ? json_string_value(item)
+							: json_string_value(json_object_get(item, "name"));
 		const json_t *when = json_object_get(item, "when");
 
 		if (!name || !*name || (when && (!json_is_string(when) || *json_string_value(when) != '/')))
@@ -111,7 +112,8 @@ static enum loader_refusal operation_read(const json_t *m, const struct manifest
 	op->adapter_version = mem_strdup(all->version);
 	op->isolation = all->isolation;
 	if (!json_is_object(params) || !str_eq(json_string_value(json_object_get(params, "type")), "object"))
-		return loader_refuse(reterr, LOADER_OP_SCHEMA, "'%s' needs \"params\" with \"type\": \"object\"", name);
+		return loader_refuse(reterr, LOADER_OP_SCHEMA,
+				     "'%s' needs \"params\" with \"type\": \"object\"", name);
 	op->params_schema_text = json_dumps(params, JSON_COMPACT);
 	op->summary = mem_strdup(json_string_value(json_object_get(m, "summary")));
 	op->risk = json_number_value(risk);
@@ -161,7 +163,8 @@ static enum loader_refusal read_fields(const json_t *m, struct manifest *out, st
 	out->version = mem_strdup(json_string_value(json_object_get(m, "version")));
 	out->summary = mem_strdup(json_string_value(json_object_get(m, "summary")));
 	if (str_empty(out->name) || str_empty(out->version))
-		return loader_refuse(reterr, LOADER_MANIFEST_NAME, "the manifest says nothing for one of them");
+		return loader_refuse(reterr, LOADER_MANIFEST_NAME,
+				     "the manifest says nothing for one of them");
 	if (str_empty(out->summary))
 		return loader_refuse(reterr, LOADER_MANIFEST_FIELD, "\"summary\"");
 	if (isolation && !str_eq(isolation, "process") && !str_eq(isolation, "shared"))
@@ -179,14 +182,17 @@ static enum loader_refusal read_fields(const json_t *m, struct manifest *out, st
 	if (!json_is_array(ops) || json_array_size(ops) == 0)
 		return loader_refuse(reterr, LOADER_NO_OPERATIONS, NULL);
 	if (json_array_size(ops) > OPERATIONS_MAX)
-		return loader_refuse(reterr, LOADER_MANIFEST_FIELD, "more than %u operations", OPERATIONS_MAX);
+		return loader_refuse(reterr, LOADER_MANIFEST_FIELD, "more than %u operations",
+				     OPERATIONS_MAX);
 	for (size_t i = 0; i < json_array_size(ops); i++) {
-		why = operation_read(json_array_get(ops, i), out, operation_list_add(&out->operations), reterr);
+		why = operation_read(json_array_get(ops, i), out, operation_list_add(&out->operations),
+				     reterr);
 		if (why != LOADER_TAKEN)
 			return why;
 		for (size_t k = 0; k < i; k++) {
 			if (str_eq(out->operations.item[k].name, out->operations.item[i].name))
-				return loader_refuse(reterr, LOADER_OP_TWICE, "'%s'", out->operations.item[i].name);
+				return loader_refuse(reterr, LOADER_OP_TWICE, "'%s'",
+						     out->operations.item[i].name);
 		}
 	}
 	operation_list_sort(&out->operations);

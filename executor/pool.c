@@ -8,7 +8,7 @@
 struct group {
 	char *key;
 	unsigned live, waiting; /* live: idle and lent */
-	struct runner *idle;	/* the last used first */
+	struct runner *idle;    /* the last used first */
 	struct group *next;
 };
 
@@ -117,7 +117,8 @@ static void wait_a_little(struct pool *p)
 	pthread_cond_timedwait(&p->changed, &p->lock, &until);
 }
 
-enum oc_err pool_take(struct pool *p, const char *key, int64_t until_ms, const struct host_leash *leash, struct runner **ret)
+enum oc_err pool_take(struct pool *p, const char *key, int64_t until_ms, const struct host_leash *leash,
+		      struct runner **ret)
 {
 	struct runner *dead = NULL, *found = NULL;
 	enum oc_err err = OC_OK;

@@ -12,9 +12,9 @@
 #define LOG_ROOM "executor"
 #include "base/log.h"
 
-#define DESCRIBE_MS 30000
+#define DESCRIBE_MS  30000
 #define DESCRIBE_MAX ((size_t)8 << 20)
-#define FILES_MAX 256u
+#define FILES_MAX    256u
 
 struct registry {
 	struct operation_list operations;
@@ -50,7 +50,9 @@ static bool read_all(int fd, struct text *out)
 
 static enum oc_err describe(const char *runner, const char *file, json_t **ret, struct oc_fail *reterr)
 {
-	struct spawn s = { .runner_path = runner, .mode = "--describe", .name = file, .err = -1, .call = -1, .control = -1 };
+	struct spawn s = {
+		.runner_path = runner, .mode = "--describe", .name = file, .err = -1, .call = -1, .control = -1
+	};
 	AUTO(text) struct text said = { 0 };
 	int line[2];
 	enum oc_err err;
@@ -86,7 +88,8 @@ static void adapter_done(struct registry_adapter *a)
 	free(a->secrets);
 }
 
-static enum loader_refusal compile_all(const struct manifest *m, struct json_schema **schemas, struct loader_fail *fail)
+static enum loader_refusal compile_all(const struct manifest *m, struct json_schema **schemas,
+				       struct loader_fail *fail)
 {
 	AUTO(json_schema) struct json_schema *config = NULL;
 	struct oc_fail why;
@@ -97,7 +100,8 @@ static enum loader_refusal compile_all(const struct manifest *m, struct json_sch
 		const struct operation *op = &m->operations.item[i];
 
 		if (json_schema_compile(op->params_schema_text, &schemas[i], &why) != OC_OK)
-			return loader_refuse(fail, LOADER_OP_SCHEMA_BAD, "\"params\" of '%s': %s", op->name, why.text);
+			return loader_refuse(fail, LOADER_OP_SCHEMA_BAD, "\"params\" of '%s': %s", op->name,
+					     why.text);
 	}
 	return LOADER_TAKEN;
 }
@@ -128,7 +132,8 @@ static void join(struct registry *r, struct manifest *m, struct json_schema **sc
 	m->operations.count = 0;
 }
 
-static enum loader_refusal take(struct registry *r, struct registry_adapter *a, const json_t *said, struct loader_fail *fail)
+static enum loader_refusal take(struct registry *r, struct registry_adapter *a, const json_t *said,
+				struct loader_fail *fail)
 {
 	const char *text = json_string_value(json_object_get(said, "manifest"));
 	struct manifest m = { 0 };
@@ -164,7 +169,8 @@ static enum loader_refusal take(struct registry *r, struct registry_adapter *a, 
 		a->secrets_count = m.secrets_count;
 		m.secrets_count = 0;
 		for (size_t i = 0; i < m.operations.count; i++)
-			a->network = a->network || m.operations.item[i].network || m.operations.item[i].network_pointer;
+			a->network = a->network || m.operations.item[i].network ||
+				     m.operations.item[i].network_pointer;
 		join(r, &m, schemas, json_object_get(said, "has"));
 	} else {
 		for (size_t i = 0; i < m.operations.count; i++)
@@ -240,7 +246,8 @@ enum oc_err registry_open(const struct registry_config *config, struct registry 
 		return err;
 	n = dir ? scandir(dir, &names, so_only, alphasort) : -1;
 	if (n < 0)
-		return oc_fail(reterr, OC_NOT_FOUND, "the folder of adapters %s cannot be read: %s", config->dir, strerror(errno));
+		return oc_fail(reterr, OC_NOT_FOUND, "the folder of adapters %s cannot be read: %s",
+			       config->dir, strerror(errno));
 	for (int i = 0; i < n; i++) {
 		AUTO(str) char *file = mem_printf("%s/%s", dir, names[i]->d_name);
 
@@ -274,8 +281,14 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
-const struct operation_list *registry_operations(const struct registry *r) { return &r->operations; }
-size_t registry_adapter_count(const struct registry *r) { return r->adapters_count; }
+const struct operation_list *registry_operations(const struct registry *r)
+{
+	return &r->operations;
+}
+size_t registry_adapter_count(const struct registry *r)
+{
+	return r->adapters_count;
+}
 const struct registry_adapter *registry_adapter_at(const struct registry *r, size_t i)
 {
 	return i < r->adapters_count ? &r->adapters[i] : NULL;
@@ -296,7 +309,8 @@ enum oc_err registry_check_params(const struct registry *r, const char *operatio
 	const struct operation *op = operation_find(&r->operations, operation);
 
 	if (!op)
-		return oc_fail(reterr, OC_NOT_FOUND, "no loaded adapter offers '%s'", operation ? operation : "");
+		return oc_fail(reterr, OC_NOT_FOUND, "no loaded adapter offers '%s'",
+			       operation ? operation : "");
 	return json_schema_check(r->schemas[op - r->operations.item], params_text, ret, reterr);
 }
 

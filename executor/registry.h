@@ -11,17 +11,17 @@ struct registry;
 
 struct registry_config {
 	const char *runner_path; /* opscase-runner; NULL: beside this program, else in PATH */
-	const char *dir;	 /* folder of the .so files */
+	const char *dir;         /* folder of the .so files */
 };
 
 /* One per .so file, also the refused ones. */
 struct registry_adapter {
-	char *file;	 /* absolute path */
+	char *file; /* absolute path */
 	char *name, *version, *summary;
-	char *refusal;	 /* one sentence, or NULL: it was taken */
+	char *refusal;            /* one sentence, or NULL: it was taken */
 	char *config_schema_text; /* of the adapter's own settings; "{}" allows anything */
 	enum operation_isolation isolation;
-	bool network;	      /* some operation of it may open connections */
+	bool network;         /* some operation of it may open connections */
 	bool scratch_only;    /* it is held to its scratch folder */
 	bool wants_state_dir; /* its settings know `state_dir` */
 	char **secrets;
@@ -44,5 +44,4 @@ MUST_CHECK enum oc_err registry_check_params(const struct registry *registry, co
 					     const char *params_text, struct schema_findings *ret,
 					     struct oc_fail *reterr);
 /* One file, for `opscase adapter check FILE`; OC_INVALID with the refusal's sentence. */
-MUST_CHECK enum oc_err registry_check_file(const char *runner_path, const char *file,
-					   struct oc_fail *reterr);
+MUST_CHECK enum oc_err registry_check_file(const char *runner_path, const char *file, struct oc_fail *reterr);

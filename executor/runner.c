@@ -13,8 +13,8 @@
 #include "executor/spawn.h"
 #include "wire/json/json.h"
 
-#define GIVE_UP_MS 13000 /* the keeper gives up after 10 s of killing; then we stop waiting for it */
-#define SEND_MS 5000
+#define GIVE_UP_MS  13000 /* the keeper gives up after 10 s of killing; then we stop waiting for it */
+#define SEND_MS     5000
 #define CONTROL_MAX ((size_t)64 << 10)
 
 int64_t runner_boot_ms(void)
@@ -27,13 +27,17 @@ int64_t runner_boot_ms(void)
 
 /* ---- start and end */
 
-static bool send_text(int fd, const struct text *t) { return frame_send(fd, t->s, t->len, clock_mono_us() + SEND_MS * 1000); }
+static bool send_text(int fd, const struct text *t)
+{
+	return frame_send(fd, t->s, t->len, clock_mono_us() + SEND_MS * 1000);
+}
 
 static bool send_open(struct runner *r, const struct runner_start *s)
 {
 	AUTO(text) struct text t = { 0 };
 
-	text_addf(&t, "{\"t\":\"open\",\"network\":%s,\"scratch_only\":%s,\"memory\":%zu,\"host\":%d,\"file\":",
+	text_addf(&t,
+		  "{\"t\":\"open\",\"network\":%s,\"scratch_only\":%s,\"memory\":%zu,\"host\":%d,\"file\":",
 		  s->network ? "true" : "false", s->shared || s->adapter_ref->scratch_only ? "true" : "false",
 		  s->memory_max, (int)getpid());
 	frame_quote(&t, s->adapter_ref->file, strlen(s->adapter_ref->file));
@@ -60,9 +64,15 @@ static void name_cgroup(struct runner *r, const char *base)
 enum oc_err runner_new(const struct runner_start *s, struct runner **ret, struct oc_fail *reterr)
 {
 	AUTO(runner) struct runner *r = mem_alloc(sizeof(*r));
-	struct spawn child = { .runner_path = s->runner_path, .mode = s->shared ? "--serve" : "--keep",
+	struct spawn child = { .runner_path = s->runner_path,
+			       .mode = s->shared ? "--serve" : "--keep",
 			       .name = s->adapter_ref->name };
-	int line[4][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	int line[4][2] = {
+		{ -1, -1 },
+                { -1, -1 },
+                { -1, -1 },
+                { -1, -1 }
+	};
 	enum oc_err err;
 	bool good;
 
@@ -96,7 +106,8 @@ enum oc_err runner_new(const struct runner_start *s, struct runner **ret, struct
 	fcntl(r->out_fd, F_SETFL, O_NONBLOCK);
 	fcntl(r->err_fd, F_SETFL, O_NONBLOCK);
 	if (!send_open(r, s))
-		return oc_fail(reterr, OC_UNAVAILABLE, "the runner of '%s' ended before it began", s->adapter_ref->name);
+		return oc_fail(reterr, OC_UNAVAILABLE, "the runner of '%s' ended before it began",
+			       s->adapter_ref->name);
 	*ret = TAKE(r);
 	return OC_OK;
 }
@@ -210,12 +221,14 @@ static bool outcome_fits(enum host_entry entry, long long outcome)
 		[HOST_VALIDATE] = BIT(OPSCASE_VALID) | BIT(OPSCASE_REFUSED),
 		[HOST_DRY_RUN] = BIT(OPSCASE_WOULD_DO) | BIT(OPSCASE_REFUSED) | BIT(OPSCASE_UNCLEAR) |
 				 BIT(OPSCASE_FAILED) | BIT(OPSCASE_NOT_APPLIED),
-		[HOST_RUN] = BIT(OPSCASE_DONE) | BIT(OPSCASE_NOT_APPLIED) | BIT(OPSCASE_FAILED) | BIT(OPSCASE_UNCLEAR) |
-			     BIT(OPSCASE_WORLD_CHANGED) | BIT(OPSCASE_CANCELLED) | BIT(OPSCASE_REFUSED),
+		[HOST_RUN] = BIT(OPSCASE_DONE) | BIT(OPSCASE_NOT_APPLIED) | BIT(OPSCASE_FAILED) |
+			     BIT(OPSCASE_UNCLEAR) | BIT(OPSCASE_WORLD_CHANGED) | BIT(OPSCASE_CANCELLED) |
+			     BIT(OPSCASE_REFUSED),
 		[HOST_PROBE] = BIT(OPSCASE_APPLIED) | BIT(OPSCASE_NOT_APPLIED) | BIT(OPSCASE_UNCLEAR) |
 			       BIT(OPSCASE_REFUSED),
-		[HOST_UNDO] = BIT(OPSCASE_DONE) | BIT(OPSCASE_NOT_APPLIED) | BIT(OPSCASE_FAILED) | BIT(OPSCASE_UNCLEAR) |
-			      BIT(OPSCASE_WORLD_CHANGED) | BIT(OPSCASE_CANCELLED) | BIT(OPSCASE_REFUSED),
+		[HOST_UNDO] = BIT(OPSCASE_DONE) | BIT(OPSCASE_NOT_APPLIED) | BIT(OPSCASE_FAILED) |
+			      BIT(OPSCASE_UNCLEAR) | BIT(OPSCASE_WORLD_CHANGED) | BIT(OPSCASE_CANCELLED) |
+			      BIT(OPSCASE_REFUSED),
 	};
 #undef BIT
 	return outcome >= 0 && outcome < 32 && (fits[entry] & (1u << outcome));
@@ -235,7 +248,8 @@ static void take_answer(struct talk *t, const json_t *m)
 	json_t *outcome = json_object_get(m, "outcome");
 	size_t len = json_string_length(json_object_get(m, "json"));
 
-	if (!json || !json_is_integer(outcome) || !outcome_fits(t->call->entry, json_integer_value(outcome))) {
+	if (!json || !json_is_integer(outcome) ||
+	    !outcome_fits(t->call->entry, json_integer_value(outcome))) {
 		garbage(t, "the adapter answered with an outcome that this entry does not have");
 		return;
 	}
@@ -367,7 +381,8 @@ static void on_leash(struct talk *t)
 		char text[64];
 
 		t->lease_seen_ms = lease;
-		snprintf(text, sizeof(text), "{\"t\":\"lease\",\"ms\":%lld}", (long long)(lease - runner_boot_ms()));
+		snprintf(text, sizeof(text), "{\"t\":\"lease\",\"ms\":%lld}",
+			 (long long)(lease - runner_boot_ms()));
 		control(t, text);
 	}
 	if (atomic_load(&leash->cancel))
@@ -423,10 +438,10 @@ static void listen(struct talk *t)
 	while (!finished(t)) {
 		int64_t until = next_ms(t), left = until - runner_boot_ms();
 		struct pollfd p[5] = {
-			{ t->call_over ? -1 : t->r->call_fd, POLLIN, 0 },
-			{ t->r->control_fd, POLLIN, 0 },
-			{ t->out.over ? -1 : t->out.fd, POLLIN, 0 },
-			{ t->err.over ? -1 : t->err.fd, POLLIN, 0 },
+			{ t->call_over ? -1 : t->r->call_fd,                      POLLIN, 0 },
+			{ t->r->control_fd,                                       POLLIN, 0 },
+			{ t->out.over ? -1 : t->out.fd,                           POLLIN, 0 },
+			{ t->err.over ? -1 : t->err.fd,                           POLLIN, 0 },
 			{ t->call->leash_ref ? t->call->leash_ref->event_fd : -1, POLLIN, 0 },
 		};
 
@@ -462,8 +477,10 @@ static bool send_call(struct talk *t, const char *secrets)
 	struct text text = { 0 };
 	bool sent;
 
-	text_addf(&text, "{\"t\":\"call\",\"deadline_ms\":%lld,\"hard_ms\":%lld,\"reply_max\":%zu", (long long)t->times->timeout_ms,
-		  (long long)(t->times->timeout_ms + t->times->grace_ms + t->times->term_ms), t->times->reply_max);
+	text_addf(&text, "{\"t\":\"call\",\"deadline_ms\":%lld,\"hard_ms\":%lld,\"reply_max\":%zu",
+		  (long long)t->times->timeout_ms,
+		  (long long)(t->times->timeout_ms + t->times->grace_ms + t->times->term_ms),
+		  t->times->reply_max);
 	add_field(&text, "entry", host_entry_name(c->entry));
 	add_field(&text, "operation", c->operation);
 	add_field(&text, "params", c->params);
@@ -498,8 +515,8 @@ static bool send_watch(struct talk *t)
 {
 	AUTO(text) struct text text = { 0 };
 
-	text_addf(&text, "{\"t\":\"watch\",\"deadline_ms\":%lld,\"grace_ms\":%u,\"term_ms\":%u", (long long)t->times->timeout_ms,
-		  t->times->grace_ms, t->times->term_ms);
+	text_addf(&text, "{\"t\":\"watch\",\"deadline_ms\":%lld,\"grace_ms\":%u,\"term_ms\":%u",
+		  (long long)t->times->timeout_ms, t->times->grace_ms, t->times->term_ms);
 	if (t->lease_seen_ms)
 		text_addf(&text, ",\"lease_ms\":%lld", (long long)(t->lease_seen_ms - runner_boot_ms()));
 	add_field(&text, "cgroup", t->r->cgroup);
@@ -553,16 +570,22 @@ static void explain(struct talk *t)
 	char s[256];
 
 	if (a->timed_out)
-		snprintf(s, sizeof(s), "the adapter did not answer in time and was stopped; what it did is not known");
+		snprintf(s, sizeof(s),
+			 "the adapter did not answer in time and was stopped; what it did is not known");
 	else if (a->cancelled)
-		snprintf(s, sizeof(s), "the adapter did not answer when it was cancelled and was stopped; what it did is not known");
+		snprintf(
+			s, sizeof(s),
+			"the adapter did not answer when it was cancelled and was stopped; what it did is not known");
 	else if (a->lost)
 		snprintf(s, sizeof(s), "the runner was lost; what the adapter did is not known");
 	else if (a->signal)
-		snprintf(s, sizeof(s), "the adapter crashed (signal %d, %s); what it did is not known", a->signal, strsignal(a->signal));
+		snprintf(s, sizeof(s), "the adapter crashed (signal %d, %s); what it did is not known",
+			 a->signal, strsignal(a->signal));
 	else
-		snprintf(s, sizeof(s), "the adapter's process ended (exit code %d) without an answer; what it did is not known",
-			 a->exit_code);
+		snprintf(
+			s, sizeof(s),
+			"the adapter's process ended (exit code %d) without an answer; what it did is not known",
+			a->exit_code);
 	a->crashed = !a->timed_out && !a->cancelled && !a->lost;
 	say(a, OPSCASE_UNCLEAR, s);
 }
@@ -611,7 +634,8 @@ enum oc_err runner_exchange(struct runner *r, const struct host_call *call, cons
 		end_shared(&t);
 	} else {
 		end_kept(&t);
-		ret->timed_out = ret->timed_out || (ret->lost && (t.reason == ASKED_DEADLINE || t.reason == ASKED_LEASE));
+		ret->timed_out = ret->timed_out ||
+				 (ret->lost && (t.reason == ASKED_DEADLINE || t.reason == ASKED_LEASE));
 	}
 	ret->out = capture_take(&t.out);
 	ret->err = capture_take(&t.err);

@@ -18,9 +18,9 @@ struct host_leash {
 struct runner_start {
 	const char *runner_path;
 	const struct registry_adapter *adapter_ref;
-	const char *config;	/* JSON text for open() */
+	const char *config; /* JSON text for open() */
 	const char *scratch_dir;
-	const char *cgroup;	/* folder for groups, or "" */
+	const char *cgroup; /* folder for groups, or "" */
 	size_t memory_max;
 	bool network;
 	bool shared;
@@ -45,7 +45,8 @@ struct runner_times {
 	size_t reply_max, output_max;
 };
 
-MUST_CHECK enum oc_err runner_new(const struct runner_start *start, struct runner **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err runner_new(const struct runner_start *start, struct runner **ret,
+				  struct oc_fail *reterr);
 /* Kills what is left, reaps it, removes its folders. */
 void runner_free(struct runner *runner);
 DEFINE_AUTO(runner, struct runner *, runner_free);
@@ -53,7 +54,7 @@ DEFINE_AUTO(runner, struct runner *, runner_free);
 bool runner_idle_ok(const struct runner *runner);
 /* Does the whole call. An error means that the adapter's entry certainly was not entered. *ret_reuse:
  * a shared runner that is fit for another call. `secrets` is JSON text, "{}" for none. */
-MUST_CHECK enum oc_err runner_exchange(struct runner *runner, const struct host_call *call, const char *secrets,
-				       const struct runner_times *times, struct host_answer *ret,
-				       bool *ret_reuse, struct oc_fail *reterr);
+MUST_CHECK enum oc_err runner_exchange(struct runner *runner, const struct host_call *call,
+				       const char *secrets, const struct runner_times *times,
+				       struct host_answer *ret, bool *ret_reuse, struct oc_fail *reterr);
 int64_t runner_boot_ms(void);

@@ -15,7 +15,8 @@ enum oc_err scratch_make(const char *dir, char **ret_path, struct oc_fail *reter
 	AUTO(str) char *path = mem_printf("%s/call-%d-XXXXXX", dir, (int)getpid());
 
 	if (!mkdtemp(path))
-		return oc_fail(reterr, OC_UNAVAILABLE, "no scratch folder below %s: %s", dir, strerror(errno));
+		return oc_fail(reterr, OC_UNAVAILABLE, "no scratch folder below %s: %s", dir,
+			       strerror(errno));
 	*ret_path = TAKE(path);
 	return OC_OK;
 }

@@ -38,7 +38,10 @@ static bool lift_both(int fd[2])
 	return false;
 }
 
-bool spawn_pipe(int ret[2]) { return pipe2(ret, O_CLOEXEC) == 0 && lift_both(ret); }
+bool spawn_pipe(int ret[2])
+{
+	return pipe2(ret, O_CLOEXEC) == 0 && lift_both(ret);
+}
 bool spawn_pair(int ret[2])
 {
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret) == 0 && lift_both(ret);
@@ -46,14 +49,16 @@ bool spawn_pair(int ret[2])
 
 enum oc_err spawn_find_runner(const char *given, char **ret_path, struct oc_fail *reterr)
 {
-	static const char *const beside[] = { "opscase-runner", "../bin/opscase-runner", "../libexec/opscase-runner" };
+	static const char *const beside[] = { "opscase-runner", "../bin/opscase-runner",
+					      "../libexec/opscase-runner" };
 	char self[PATH_MAX], *slash;
 	ssize_t n;
 	const char *path = getenv("PATH");
 
 	if (given) {
 		if (access(given, X_OK) != 0)
-			return oc_fail(reterr, OC_UNAVAILABLE, "the runner %s cannot be started: %s", given, strerror(errno));
+			return oc_fail(reterr, OC_UNAVAILABLE, "the runner %s cannot be started: %s", given,
+				       strerror(errno));
 		*ret_path = mem_strdup(given);
 		return OC_OK;
 	}
@@ -84,7 +89,8 @@ enum oc_err spawn_find_runner(const char *given, char **ret_path, struct oc_fail
 /* What a child needs to find its libraries and to print readable text; nothing of ours. */
 static size_t environment(const struct spawn *s, char *env[], size_t max)
 {
-	static const char *const sanitizers[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "ASAN_SYMBOLIZER_PATH" };
+	static const char *const sanitizers[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
+						  "ASAN_SYMBOLIZER_PATH" };
 	const char *home = s->home ? s->home : "/nonexistent";
 	size_t n = 0;
 
@@ -108,10 +114,12 @@ static int actions_fill(posix_spawn_file_actions_t *a, const struct spawn *s)
 {
 	int e = posix_spawn_file_actions_addopen(a, 0, "/dev/null", O_RDONLY, 0);
 
-	e = e ? e : s->out >= 0 ? posix_spawn_file_actions_adddup2(a, s->out, 1) :
-				  posix_spawn_file_actions_addopen(a, 1, "/dev/null", O_WRONLY, 0);
-	e = e ? e : s->err >= 0 ? posix_spawn_file_actions_adddup2(a, s->err, 2) :
-				  posix_spawn_file_actions_addopen(a, 2, "/dev/null", O_WRONLY, 0);
+	e = e             ? e
+	    : s->out >= 0 ? posix_spawn_file_actions_adddup2(a, s->out, 1)
+			  : posix_spawn_file_actions_addopen(a, 1, "/dev/null", O_WRONLY, 0);
+	e = e             ? e
+	    : s->err >= 0 ? posix_spawn_file_actions_adddup2(a, s->err, 2)
+			  : posix_spawn_file_actions_addopen(a, 2, "/dev/null", O_WRONLY, 0);
 	if (s->call >= 0)
 		e = e ? e : posix_spawn_file_actions_adddup2(a, s->call, 3);
 	if (s->control >= 0)
@@ -126,7 +134,8 @@ static int attributes_fill(posix_spawnattr_t *attr)
 
 	sigemptyset(&none);
 	sigfillset(&all);
-	e = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+	e = posix_spawnattr_setflags(attr,
+				     POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 	e = e ? e : posix_spawnattr_setsigmask(attr, &none);
 	return e ? e : posix_spawnattr_setsigdefault(attr, &all);
 }
@@ -150,7 +159,8 @@ enum oc_err spawn_runner(const struct spawn *s, pid_t *ret_pid, struct oc_fail *
 	for (size_t i = 0; i < env_count; i++)
 		free(env[i]);
 	if (e)
-		return oc_fail(reterr, OC_UNAVAILABLE, "the runner %s cannot be started: %s", s->runner_path, strerror(e));
+		return oc_fail(reterr, OC_UNAVAILABLE, "the runner %s cannot be started: %s", s->runner_path,
+			       strerror(e));
 	return OC_OK;
 }
 

@@ -9,11 +9,11 @@
 
 struct spawn {
 	const char *runner_path;
-	const char *mode;	/* "--keep" */
-	const char *name;	/* the adapter or file; seen in ps, so never anything private */
-	const char *home;	/* HOME and TMPDIR; NULL: /nonexistent */
-	int out, err;		/* its stdout and stderr; -1: /dev/null */
-	int call, control;	/* descriptors 3 and 4; -1: none */
+	const char *mode;  /* "--keep" */
+	const char *name;  /* the adapter or file; seen in ps, so never anything private */
+	const char *home;  /* HOME and TMPDIR; NULL: /nonexistent */
+	int out, err;      /* its stdout and stderr; -1: /dev/null */
+	int call, control; /* descriptors 3 and 4; -1: none */
 };
 
 MUST_CHECK enum oc_err spawn_runner(const struct spawn *spawn, pid_t *ret_pid, struct oc_fail *reterr);

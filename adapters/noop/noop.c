@@ -43,7 +43,8 @@ static int noop_run(void *ctx, const struct opscase_action *act, struct opscase_
 {
 	(void)ctx;
 	if (!same_world(act))
-		return answer(reply, OPSCASE_WORLD_CHANGED, json_pack("{s:{s:s}}", "found", "state", "as it is"));
+		return answer(reply, OPSCASE_WORLD_CHANGED,
+			      json_pack("{s:{s:s}}", "found", "state", "as it is"));
 	return answer(reply, OPSCASE_DONE, json_pack("{s:I}", "changed", wanted(act)));
 }
 

@@ -27,8 +27,8 @@ bool child_find(const char *name, char *out, size_t size)
 	while (*path && *name) {
 		size_t n = strcspn(path, ":");
 
-		if (snprintf(out, size, "%.*s/%s", (int)n, path, name) < (int)size && stat(out, &st) == 0 && S_ISREG(st.st_mode) &&
-		    access(out, X_OK) == 0)
+		if (snprintf(out, size, "%.*s/%s", (int)n, path, name) < (int)size && stat(out, &st) == 0 &&
+		    S_ISREG(st.st_mode) && access(out, X_OK) == 0)
 			return true;
 		path += n + (path[n] == ':');
 	}
@@ -130,7 +130,8 @@ struct child_result child_run(const struct child *c)
 	pid_t pid;
 
 	if (!child_find(c->argv[0], program, sizeof(program))) {
-		snprintf(r.why, sizeof(r.why), "there is no program '%.200s' that can be executed", c->argv[0]);
+		snprintf(r.why, sizeof(r.why), "there is no program '%.200s' that can be executed",
+			 c->argv[0]);
 		return r;
 	}
 	input = input_file(c->input);

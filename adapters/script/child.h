@@ -15,16 +15,16 @@ struct child {
 	char *const *env;
 	const char *cwd;
 	const char *input; /* for stdin; NULL: nothing */
-	bool quiet;	   /* a check's output is nobody's */
+	bool quiet;        /* a check's output is nobody's */
 	struct jail jail;
-	int64_t until_ms;  /* answer_clock_ms */
+	int64_t until_ms; /* answer_clock_ms */
 	atomic_bool *stop_ref;
 };
 
 enum child_end {
-	CHILD_EXITED,	 /* `number` is the exit code */
-	CHILD_SIGNALLED, /* `number` is the signal */
-	CHILD_STOPPED,	 /* cancelled or out of time: it was running, and was killed */
+	CHILD_EXITED,     /* `number` is the exit code */
+	CHILD_SIGNALLED,  /* `number` is the signal */
+	CHILD_STOPPED,    /* cancelled or out of time: it was running, and was killed */
 	CHILD_NOT_STARTED /* `why` says what stood in the way; certainly nothing ran */
 };
 

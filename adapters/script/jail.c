@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 #define READS (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define WRITES                                                                                     \
+#define WRITES                                                                                            \
 	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
-	 LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | \
-	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | \
+	 LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |       \
+	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |    \
 	 LANDLOCK_ACCESS_FS_MAKE_SYM)
-#define ON_A_FILE                                                                                  \
-	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |      \
+#define ON_A_FILE                                                                                    \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | \
 	 LANDLOCK_ACCESS_FS_TRUNCATE)
 
 static bool allow(int ruleset, const char *path, uint64_t access)
@@ -38,8 +38,8 @@ static bool allow(int ruleset, const char *path, uint64_t access)
 
 static const char *close_files(const struct jail *jail)
 {
-	static const char *const system_paths[] = { "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc",
-						    "/proc", "/sys", "/dev", "/run", "/opt" };
+	static const char *const system_paths[] = { "/usr",  "/lib", "/lib64", "/bin", "/sbin", "/etc",
+						    "/proc", "/sys", "/dev",   "/run", "/opt" };
 	static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/tty" };
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr attr = { .handled_access_fs = WRITES };

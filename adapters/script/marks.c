@@ -14,12 +14,14 @@ static bool key_ok(const char *key)
 {
 	size_t n = strlen(key);
 
-	return n >= 8 && n <= 128 && strspn(key, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == n;
+	return n >= 8 && n <= 128 &&
+	       strspn(key, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == n;
 }
 
 static bool path_of(char *out, size_t size, const char *dir, const char *key, const char *suffix)
 {
-	return dir && *dir == '/' && key_ok(key) && snprintf(out, size, "%s/%s.%s", dir, key, suffix) < (int)size;
+	return dir && *dir == '/' && key_ok(key) &&
+	       snprintf(out, size, "%s/%s.%s", dir, key, suffix) < (int)size;
 }
 
 static bool sync_folder(const char *dir)
@@ -80,7 +82,10 @@ enum marks_state marks_look(const char *dir, const char *key, json_t **ret_info)
 	return errno == ENOENT && access(dir, R_OK | X_OK) == 0 ? MARKS_NONE : MARKS_BROKEN;
 }
 
-bool marks_start(const char *dir, const char *key) { return write_mark(dir, key, "start", "{}\n"); }
+bool marks_start(const char *dir, const char *key)
+{
+	return write_mark(dir, key, "start", "{}\n");
+}
 
 bool marks_finish(const char *dir, const char *key, const json_t *info)
 {

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define ARGS_MAX 260
-#define ENV_MAX 80
+#define ENV_MAX  80
 #define TEXT_MAX 4096
 
 struct script {
@@ -35,7 +35,10 @@ struct job {
 	char why[512];
 };
 
-static const char *text_of(const json_t *obj, const char *key) { return json_string_value(json_object_get(obj, key)); }
+static const char *text_of(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(obj, key));
+}
 
 static long long number_of(const json_t *obj, const char *key, long long otherwise)
 {
@@ -63,7 +66,8 @@ static int script_open(void **ret_ctx, const char *config, struct opscase_reply 
 
 	if (!s || !(s->config = answer_object(config))) {
 		script_close(s);
-		return answer_error(reply, OPSCASE_REFUSED, "the settings of the script adapter are not a JSON object");
+		return answer_error(reply, OPSCASE_REFUSED,
+				    "the settings of the script adapter are not a JSON object");
 	}
 	atomic_init(&s->stop, false);
 	s->uid = (uid_t)-1;
@@ -72,8 +76,10 @@ static int script_open(void **ret_ctx, const char *config, struct opscase_reply 
 		pw = getpwnam(user);
 		if (!pw || (geteuid() != 0 && pw->pw_uid != geteuid())) {
 			script_close(s);
-			return answer_error(reply, OPSCASE_REFUSED, pw ? "only a service that runs as root can run programs as '%s'" :
-									 "there is no user '%s'", user);
+			return answer_error(reply, OPSCASE_REFUSED,
+					    pw ? "only a service that runs as root can run programs as '%s'"
+					       : "there is no user '%s'",
+					    user);
 		}
 		if (pw->pw_uid != geteuid()) {
 			s->uid = pw->pw_uid;
@@ -164,7 +170,9 @@ static const char *wrong_with(const struct script *s, const json_t *params, char
 		const char *path = json_string_value(json_array_get(paths, i));
 
 		if (!path || *path != '/' || !allowed_by_settings(s, path)) {
-			snprintf(room, size, "`%.300s` in write_paths is not below a folder that the settings allow", path ? path : "?");
+			snprintf(room, size,
+				 "`%.300s` in write_paths is not below a folder that the settings allow",
+				 path ? path : "?");
 			return room;
 		}
 	}
@@ -206,8 +214,9 @@ static bool fill_env(struct job *j, const struct opscase_action *act, const json
 {
 	json_t *env = json_object_get(params, "env"), *value;
 	const char *name;
-	bool good = add_env(j, "PATH", CHILD_PATH) && add_env(j, "LANG", "C.UTF-8") && add_env(j, "HOME", act->scratch_dir) &&
-		    add_env(j, "TMPDIR", act->scratch_dir) && add_env(j, "OPSCASE_KEY", act->idempotency_key) &&
+	bool good = add_env(j, "PATH", CHILD_PATH) && add_env(j, "LANG", "C.UTF-8") &&
+		    add_env(j, "HOME", act->scratch_dir) && add_env(j, "TMPDIR", act->scratch_dir) &&
+		    add_env(j, "OPSCASE_KEY", act->idempotency_key) &&
 		    add_env(j, "OPSCASE_TARGET", act->target);
 
 	/* execve takes the first of two, so what a step says must replace ours. */
@@ -247,8 +256,10 @@ static bool add_paths(struct job *j, const json_t *list, const char **out, size_
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *path = json_string_value(json_array_get(list, i));
 
-		if (!path || *used >= JAIL_PATHS || *count >= JAIL_PATHS || !realpath(path, j->resolved[*used])) {
-			snprintf(j->why, sizeof(j->why), "the path '%.300s' cannot be opened: %s", path ? path : "?", strerror(errno));
+		if (!path || *used >= JAIL_PATHS || *count >= JAIL_PATHS ||
+		    !realpath(path, j->resolved[*used])) {
+			snprintf(j->why, sizeof(j->why), "the path '%.300s' cannot be opened: %s",
+				 path ? path : "?", strerror(errno));
 			return false;
 		}
 		out[(*count)++] = j->resolved[(*used)++];
@@ -271,7 +282,8 @@ static bool still_allowed(struct job *j, const struct script *s)
 			good = r && realpath(r, root) && below(j->child.jail.write_paths[i], root);
 		}
 		if (!good) {
-			snprintf(j->why, sizeof(j->why), "'%.300s' is not below a folder that the settings allow",
+			snprintf(j->why, sizeof(j->why),
+				 "'%.300s' is not below a folder that the settings allow",
 				 j->child.jail.write_paths[i]);
 			return false;
 		}
@@ -279,9 +291,11 @@ static bool still_allowed(struct job *j, const struct script *s)
 	return true;
 }
 
-static bool fill_jail(struct job *j, const struct script *s, const struct opscase_action *act, const json_t *params, bool looks_only)
+static bool fill_jail(struct job *j, const struct script *s, const struct opscase_action *act,
+		      const json_t *params, bool looks_only)
 {
-	const json_t *limits = json_object_get(params, "limits"), *reads = json_object_get(s->config, "read_paths");
+	const json_t *limits = json_object_get(params, "limits"),
+		     *reads = json_object_get(s->config, "read_paths");
 	struct jail *jail = &j->child.jail;
 	size_t used = 0;
 
@@ -299,14 +313,15 @@ static bool fill_jail(struct job *j, const struct script *s, const struct opscas
 		snprintf(j->why, sizeof(j->why), "the scratch folder: %s", strerror(errno));
 		return false;
 	}
-	if (!looks_only && !add_paths(j, json_object_get(params, "write_paths"), jail->write_paths, &jail->write_count, &used))
+	if (!looks_only && !add_paths(j, json_object_get(params, "write_paths"), jail->write_paths,
+				      &jail->write_count, &used))
 		return false;
 	return add_paths(j, reads, jail->read_paths, &jail->read_count, &used) && still_allowed(j, s);
 }
 
 /* `part` is the params themselves, their `check` or their `undo`. */
-static bool job_fill(struct job *j, struct script *s, const struct opscase_action *act, const json_t *params, const json_t *part,
-		     bool looks_only, int64_t until_ms)
+static bool job_fill(struct job *j, struct script *s, const struct opscase_action *act, const json_t *params,
+		     const json_t *part, bool looks_only, int64_t until_ms)
 {
 	const json_t *argv = json_object_get(part, "argv");
 	const char *body = text_of(part, "script"), *interpreter = text_of(params, "interpreter");
@@ -317,16 +332,21 @@ static bool job_fill(struct job *j, struct script *s, const struct opscase_actio
 		j->argv[n] = (char *)json_string_value(json_array_get(argv, n));
 	if (!argv) {
 		if (!write_body(j, s, act->scratch_dir, body)) {
-			snprintf(j->why, sizeof(j->why), "the script cannot be written to %s: %s", act->scratch_dir, strerror(errno));
+			snprintf(j->why, sizeof(j->why), "the script cannot be written to %s: %s",
+				 act->scratch_dir, strerror(errno));
 			return false;
 		}
 		j->argv[n++] = (char *)(interpreter ? interpreter : "/bin/sh");
 		j->argv[n++] = j->body_path;
 	}
 	j->argv[n] = NULL;
-	j->child = (struct child){ .argv = j->argv, .env = j->env, .cwd = cwd ? cwd : act->scratch_dir,
-				   .input = looks_only ? NULL : text_of(params, "stdin"), .quiet = looks_only,
-				   .until_ms = until_ms, .stop_ref = &s->stop };
+	j->child = (struct child){ .argv = j->argv,
+				   .env = j->env,
+				   .cwd = cwd ? cwd : act->scratch_dir,
+				   .input = looks_only ? NULL : text_of(params, "stdin"),
+				   .quiet = looks_only,
+				   .until_ms = until_ms,
+				   .stop_ref = &s->stop };
 	if (!fill_env(j, act, params)) {
 		snprintf(j->why, sizeof(j->why), "the environment is too large");
 		return false;
@@ -334,8 +354,9 @@ static bool job_fill(struct job *j, struct script *s, const struct opscase_actio
 	return fill_jail(j, s, act, params, looks_only);
 }
 
-static struct child_result start_part(struct script *s, const struct opscase_action *act, const json_t *params, const json_t *part,
-				      bool looks_only, int64_t until_ms)
+static struct child_result start_part(struct script *s, const struct opscase_action *act,
+				      const json_t *params, const json_t *part, bool looks_only,
+				      int64_t until_ms)
 {
 	struct child_result r = { .end = CHILD_NOT_STARTED };
 	struct job *j = calloc(1, sizeof(*j));
@@ -360,15 +381,17 @@ static json_t *identity(const char *path)
 
 	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
 		return json_pack("{s:s,s:b}", "path", path, "there", 0);
-	return json_pack("{s:s,s:I,s:I,s:I,s:I}", "path", path, "size", (json_int_t)st.st_size, "inode", (json_int_t)st.st_ino,
-			 "mtime_s", (json_int_t)st.st_mtim.tv_sec, "mtime_ns", (json_int_t)st.st_mtim.tv_nsec);
+	return json_pack("{s:s,s:I,s:I,s:I,s:I}", "path", path, "size", (json_int_t)st.st_size, "inode",
+			 (json_int_t)st.st_ino, "mtime_s", (json_int_t)st.st_mtim.tv_sec, "mtime_ns",
+			 (json_int_t)st.st_mtim.tv_nsec);
 }
 
 /* Which files will be run: an approved program that is replaced before it runs is another program. */
 static json_t *programs(const json_t *params)
 {
 	const json_t *argv = json_object_get(params, "argv");
-	const char *first = json_string_value(json_array_get(argv, 0)), *second = json_string_value(json_array_get(argv, 1));
+	const char *first = json_string_value(json_array_get(argv, 0)),
+		   *second = json_string_value(json_array_get(argv, 1));
 	const char *interpreter = text_of(params, "interpreter");
 	json_t *list = json_array();
 	char path[PATH_MAX];
@@ -376,7 +399,9 @@ static json_t *programs(const json_t *params)
 
 	if (!argv)
 		first = interpreter ? interpreter : "/bin/sh";
-	json_array_append_new(list, identity(first && child_find(first, path, sizeof(path)) ? path : first ? first : ""));
+	json_array_append_new(list, identity(first && child_find(first, path, sizeof(path)) ? path
+					     : first                                        ? first
+											    : ""));
 	/* "bash /opt/mend.sh": the file that matters is the second. */
 	if (second && *second == '/' && stat(second, &st) == 0 && S_ISREG(st.st_mode))
 		json_array_append_new(list, identity(second));
@@ -384,7 +409,8 @@ static json_t *programs(const json_t *params)
 }
 
 /* 0: in place, 1: not in place, -1: nobody can say; `ret_why` then says why. */
-static int look(struct script *s, const struct opscase_action *act, const json_t *params, int64_t until_ms, char *why, size_t size)
+static int look(struct script *s, const struct opscase_action *act, const json_t *params, int64_t until_ms,
+		char *why, size_t size)
 {
 	struct child_result r = start_part(s, act, params, json_object_get(params, "check"), true, until_ms);
 
@@ -395,7 +421,8 @@ static int look(struct script *s, const struct opscase_action *act, const json_t
 	else if (r.end == CHILD_STOPPED)
 		snprintf(why, size, "the check did not end in time");
 	else
-		snprintf(why, size, "the check ended with %s %d", r.end == CHILD_EXITED ? "exit code" : "signal", r.number);
+		snprintf(why, size, "the check ended with %s %d",
+			 r.end == CHILD_EXITED ? "exit code" : "signal", r.number);
 	return -1;
 }
 
@@ -404,16 +431,19 @@ static json_t *binding_of(const json_t *params, int check)
 	json_t *b = json_pack("{s:o}", "program", programs(params));
 
 	if (json_object_get(params, "check"))
-		json_object_set_new(b, "check", check < 0 ? json_string("unclear") : json_string(check == 0 ? "in place" : "not in place"));
+		json_object_set_new(b, "check",
+				    check < 0 ? json_string("unclear")
+					      : json_string(check == 0 ? "in place" : "not in place"));
 	return b;
 }
 
 static int script_probe(void *ctx, const struct opscase_action *act, struct opscase_reply *reply)
 {
-	static const char *const words[] = { "no marks are kept", "has not run", "has begun, and no end is recorded", "has run",
+	static const char *const words[] = { "no marks are kept", "has not run",
+					     "has begun, and no end is recorded", "has run",
 					     "the marks cannot be read" };
-	static const enum opscase_outcome by_marks[] = { OPSCASE_UNCLEAR, OPSCASE_NOT_APPLIED, OPSCASE_UNCLEAR, OPSCASE_APPLIED,
-							 OPSCASE_UNCLEAR };
+	static const enum opscase_outcome by_marks[] = { OPSCASE_UNCLEAR, OPSCASE_NOT_APPLIED,
+							 OPSCASE_UNCLEAR, OPSCASE_APPLIED, OPSCASE_UNCLEAR };
 	struct script *s = ctx;
 	json_t *params = answer_object(act->params), *done = NULL, *info, *body;
 	enum marks_state marks = marks_look(text_of(s->config, "state_dir"), act->idempotency_key, &done);
@@ -439,24 +469,28 @@ static int script_probe(void *ctx, const struct opscase_action *act, struct opsc
 
 /* True: the world is not the one that was approved, and that has been answered. Only what is expected is
  * compared: the caller leaves out what earlier steps of the plan write. */
-static bool world_changed(struct script *s, const struct opscase_action *act, const json_t *params, struct opscase_reply *reply)
+static bool world_changed(struct script *s, const struct opscase_action *act, const json_t *params,
+			  struct opscase_reply *reply)
 {
-	json_t *expected = act->expected_binding ? answer_object(act->expected_binding) : NULL, *found, *value;
+	json_t *expected = act->expected_binding ? answer_object(act->expected_binding) : NULL, *found,
+	       *value;
 	bool changed = false;
 	char why[640];
 	const char *name;
 
 	if (!expected)
 		return false;
-	found = binding_of(params, json_object_get(expected, "check") && json_object_get(params, "check") ?
-					   look(s, act, params, answer_clock_ms() + act->deadline_ms, why, sizeof(why)) :
-					   -1);
+	found = binding_of(params, json_object_get(expected, "check") && json_object_get(params, "check")
+					   ? look(s, act, params, answer_clock_ms() + act->deadline_ms, why,
+						  sizeof(why))
+					   : -1);
 	json_object_foreach(expected, name, value)
 	{
 		changed = changed || !json_equal(value, json_object_get(found, name));
 	}
 	if (changed)
-		answer(reply, OPSCASE_WORLD_CHANGED, json_pack("{s:O,s:O}", "expected", expected, "found", found));
+		answer(reply, OPSCASE_WORLD_CHANGED,
+		       json_pack("{s:O,s:O}", "expected", expected, "found", found));
 	json_decref(found);
 	json_decref(expected);
 	return changed;
@@ -484,19 +518,24 @@ static int tell_end(struct opscase_reply *reply, const struct child_result *r, b
 		return answer_error(reply, OPSCASE_UNCLEAR, "the program was running when %s, and was killed",
 				    r->out_of_time ? "its time was up" : "it was cancelled");
 	case CHILD_SIGNALLED:
-		return answer(reply, OPSCASE_FAILED, json_pack("{s:s,s:i}", "error", "the program was ended by a signal", "signal", r->number));
+		return answer(reply, OPSCASE_FAILED,
+			      json_pack("{s:s,s:i}", "error", "the program was ended by a signal", "signal",
+					r->number));
 	case CHILD_EXITED:
 		break;
 	}
 	if (!good)
 		return answer(reply, OPSCASE_FAILED,
-			      json_pack("{s:s,s:i}", "error", "the program ended with an exit code that means failure", "exit", r->number));
-	return answer(reply, OPSCASE_DONE, json_pack("{s:i,s:i,s:b}", "changed", 1, "exit", r->number, "marked", marked));
+			      json_pack("{s:s,s:i}", "error",
+					"the program ended with an exit code that means failure", "exit",
+					r->number));
+	return answer(reply, OPSCASE_DONE,
+		      json_pack("{s:i,s:i,s:b}", "changed", 1, "exit", r->number, "marked", marked));
 }
 
 /* Runs `part` at most once under `key`. */
-static int run_once(struct script *s, const struct opscase_action *act, const json_t *params, const json_t *part, const char *key,
-		    struct opscase_reply *reply)
+static int run_once(struct script *s, const struct opscase_action *act, const json_t *params,
+		    const json_t *part, const char *key, struct opscase_reply *reply)
 {
 	const char *dir = text_of(s->config, "state_dir");
 	struct child_result r;
@@ -504,7 +543,8 @@ static int run_once(struct script *s, const struct opscase_action *act, const js
 	json_t *info;
 
 	if (marks && !marks_start(dir, key))
-		return answer_error(reply, OPSCASE_NOT_APPLIED, "nothing was run: the mark cannot be written to %s", dir);
+		return answer_error(reply, OPSCASE_NOT_APPLIED,
+				    "nothing was run: the mark cannot be written to %s", dir);
 	r = start_part(s, act, params, part, false, answer_clock_ms() + act->deadline_ms);
 	good = r.end == CHILD_EXITED && (part == params ? expected_exit(params, r.number) : r.number == 0);
 	if (marks && r.end == CHILD_NOT_STARTED)
@@ -518,7 +558,8 @@ static int run_once(struct script *s, const struct opscase_action *act, const js
 }
 
 /* An earlier try with this key may have run. True: that has been answered. */
-static bool ran_before(struct script *s, const struct opscase_action *act, const json_t *params, struct opscase_reply *reply)
+static bool ran_before(struct script *s, const struct opscase_action *act, const json_t *params,
+		       struct opscase_reply *reply)
 {
 	const char *dir = text_of(s->config, "state_dir");
 	json_t *info = NULL;
@@ -527,11 +568,13 @@ static bool ran_before(struct script *s, const struct opscase_action *act, const
 	int check = -1;
 
 	if (marks == MARKS_DONE) {
-		answer(reply, OPSCASE_DONE, json_pack("{s:i,s:b,s:o}", "changed", 0, "already", 1, "run", info));
+		answer(reply, OPSCASE_DONE,
+		       json_pack("{s:i,s:b,s:o}", "changed", 0, "already", 1, "run", info));
 		return true;
 	}
 	if (marks == MARKS_BROKEN) {
-		answer_error(reply, OPSCASE_NOT_APPLIED, "nothing was run: the marks in %s cannot be read", dir);
+		answer_error(reply, OPSCASE_NOT_APPLIED, "nothing was run: the marks in %s cannot be read",
+			     dir);
 		return true;
 	}
 	if (marks != MARKS_STARTED)
@@ -543,10 +586,12 @@ static bool ran_before(struct script *s, const struct opscase_action *act, const
 	if (check == 0) {
 		info = json_pack("{s:s}", "by", "check");
 		marks_finish(dir, act->idempotency_key, info);
-		answer(reply, OPSCASE_DONE, json_pack("{s:i,s:b,s:o}", "changed", 0, "already", 1, "run", info));
+		answer(reply, OPSCASE_DONE,
+		       json_pack("{s:i,s:b,s:o}", "changed", 0, "already", 1, "run", info));
 		return true;
 	}
-	answer_error(reply, OPSCASE_UNCLEAR, "an earlier try of this step began and no end of it is recorded; %s", why);
+	answer_error(reply, OPSCASE_UNCLEAR,
+		     "an earlier try of this step began and no end of it is recorded; %s", why);
 	return true;
 }
 
@@ -571,7 +616,8 @@ static int script_run(void *ctx, const struct opscase_action *act, struct opscas
 	return r;
 }
 
-static int undo_with(struct script *s, const struct opscase_action *act, const json_t *params, struct opscase_reply *reply)
+static int undo_with(struct script *s, const struct opscase_action *act, const json_t *params,
+		     struct opscase_reply *reply)
 {
 	const char *dir = text_of(s->config, "state_dir");
 	const json_t *undo = json_object_get(params, "undo");
@@ -580,13 +626,15 @@ static int undo_with(struct script *s, const struct opscase_action *act, const j
 	int r;
 
 	if (!undo || !part_good(undo))
-		return answer_error(reply, OPSCASE_REFUSED, "the step says no `undo`, so there is nothing that takes it back");
+		return answer_error(reply, OPSCASE_REFUSED,
+				    "the step says no `undo`, so there is nothing that takes it back");
 	snprintf(key, sizeof(key), "%.128s-undo", act->idempotency_key);
 	marks = marks_look(dir, key, NULL);
 	if (marks == MARKS_DONE)
 		return answer(reply, OPSCASE_DONE, json_pack("{s:i,s:b}", "changed", 0, "already", 1));
 	if (marks == MARKS_STARTED || marks == MARKS_BROKEN)
-		return answer_error(reply, OPSCASE_UNCLEAR, "an earlier undo of this step began and no end of it is recorded");
+		return answer_error(reply, OPSCASE_UNCLEAR,
+				    "an earlier undo of this step began and no end of it is recorded");
 	r = run_once(s, act, params, undo, key, reply);
 	if (marks_look(dir, key, NULL) == MARKS_DONE)
 		marks_clear(dir, act->idempotency_key);
@@ -636,7 +684,11 @@ static void say_argv(struct words *w, const json_t *argv)
 {
 	for (size_t i = 0; i < json_array_size(argv); i++) {
 		const char *a = json_string_value(json_array_get(argv, i));
-		bool plain = a && *a && strspn(a, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == strlen(a);
+		bool plain =
+			a && *a &&
+			strspn(a,
+			       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") ==
+				strlen(a);
 
 		if (plain) {
 			say(w, "%s%s", i ? " " : "", a);
@@ -671,7 +723,8 @@ static void say_part(struct words *w, const json_t *params, const json_t *part)
 
 static int script_dry_run(void *ctx, const struct opscase_action *act, struct opscase_reply *reply)
 {
-	json_t *params = answer_object(act->params), *check = json_object_get(params, "check"), *undo = json_object_get(params, "undo");
+	json_t *params = answer_object(act->params), *check = json_object_get(params, "check"),
+	       *undo = json_object_get(params, "undo");
 	const json_t *paths = json_object_get(params, "write_paths");
 	struct words w = { NULL, 0 };
 	char room[512];
@@ -683,7 +736,8 @@ static int script_dry_run(void *ctx, const struct opscase_action *act, struct op
 		return answer_error(reply, OPSCASE_REFUSED, "%s", wrong);
 	}
 	say_part(&w, params, params);
-	say(&w, "  network: %s; signals to others: %s; writes:", json_is_true(json_object_get(params, "network")) ? "yes" : "no",
+	say(&w, "  network: %s; signals to others: %s; writes:",
+	    json_is_true(json_object_get(params, "network")) ? "yes" : "no",
 	    json_is_true(json_object_get(params, "signals")) ? "yes" : "no");
 	for (size_t i = 0; i < json_array_size(paths); i++)
 		say(&w, " %s", json_string_value(json_array_get(paths, i)));
@@ -697,8 +751,10 @@ static int script_dry_run(void *ctx, const struct opscase_action *act, struct op
 		say_part(&w, params, undo);
 	}
 	body = json_pack("{s:[{s:s,s:s,s:s}],s:o}", "changes", "what",
-			 text_of(params, "script") ? "a script runs on the host of the service" : "a program runs on the host of the service",
-			 "from", "not run", "to", "run once", "diff", answer_text(w.s ? w.s : "", w.len, 65536));
+			 text_of(params, "script") ? "a script runs on the host of the service"
+						   : "a program runs on the host of the service",
+			 "from", "not run", "to", "run once", "diff",
+			 answer_text(w.s ? w.s : "", w.len, 65536));
 	free(w.s);
 	json_decref(params);
 	return answer(reply, OPSCASE_WOULD_DO, body);

@@ -62,8 +62,9 @@ static bool process_read(pid_t pid, struct process *ret)
 		return false;
 	buf[n] = 0;
 	p = strrchr(buf, ')');
-	if (!p || sscanf(p + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			 &parent, &ret->started) != 2)
+	if (!p ||
+	    sscanf(p + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   &parent, &ret->started) != 2)
 		return false;
 	ret->pid = pid;
 	ret->parent = (pid_t)parent;

@@ -26,35 +26,70 @@
 /* Nothing that mends a service needs these; each of them is a way round the rest of the jail, or a
  * way to harm the machine as a whole. */
 static const int never[] = {
-	SYS_ptrace,	    SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp,
-	SYS_mount,	    SYS_umount2,	  SYS_pivot_root,	 SYS_fsopen,
-	SYS_fsconfig,	    SYS_fsmount,	  SYS_fspick,		 SYS_move_mount,
-	SYS_open_tree,	    SYS_mount_setattr,	  SYS_setns,		 SYS_unshare,
-	SYS_swapon,	    SYS_swapoff,	  SYS_reboot,		 SYS_kexec_load,
-	SYS_init_module,    SYS_finit_module,	  SYS_delete_module,	 SYS_bpf,
-	SYS_perf_event_open, SYS_userfaultfd,	  SYS_io_uring_setup,	 SYS_io_uring_enter,
-	SYS_io_uring_register, SYS_keyctl,	  SYS_add_key,		 SYS_request_key,
-	SYS_acct,	    SYS_quotactl,	  SYS_settimeofday,	 SYS_clock_settime,
-	SYS_adjtimex,	    SYS_clock_adjtime,	  SYS_open_by_handle_at, SYS_sethostname,
-	SYS_setdomainname,  SYS_pidfd_getfd,
+	SYS_ptrace,
+	SYS_process_vm_readv,
+	SYS_process_vm_writev,
+	SYS_kcmp,
+	SYS_mount,
+	SYS_umount2,
+	SYS_pivot_root,
+	SYS_fsopen,
+	SYS_fsconfig,
+	SYS_fsmount,
+	SYS_fspick,
+	SYS_move_mount,
+	SYS_open_tree,
+	SYS_mount_setattr,
+	SYS_setns,
+	SYS_unshare,
+	SYS_swapon,
+	SYS_swapoff,
+	SYS_reboot,
+	SYS_kexec_load,
+	SYS_init_module,
+	SYS_finit_module,
+	SYS_delete_module,
+	SYS_bpf,
+	SYS_perf_event_open,
+	SYS_userfaultfd,
+	SYS_io_uring_setup,
+	SYS_io_uring_enter,
+	SYS_io_uring_register,
+	SYS_keyctl,
+	SYS_add_key,
+	SYS_request_key,
+	SYS_acct,
+	SYS_quotactl,
+	SYS_settimeofday,
+	SYS_clock_settime,
+	SYS_adjtimex,
+	SYS_clock_adjtime,
+	SYS_open_by_handle_at,
+	SYS_sethostname,
+	SYS_setdomainname,
+	SYS_pidfd_getfd,
 #ifdef SYS_kexec_file_load
 	SYS_kexec_file_load,
 #endif
 #ifdef SYS_iopl
-	SYS_iopl,	    SYS_ioperm,
+	SYS_iopl,
+	SYS_ioperm,
 #endif
 };
 
 static const int starts_process[] = {
 #ifdef SYS_fork
-	SYS_fork, SYS_vfork,
+	SYS_fork,
+	SYS_vfork,
 #endif
-	SYS_execve, SYS_execveat,
+	SYS_execve,
+	SYS_execveat,
 };
 
 /* Their first argument is the process they mean. */
-static const int signals[] = { SYS_kill,	    SYS_tkill,		    SYS_tgkill,
-			       SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_open };
+static const int signals[] = {
+	SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_open
+};
 
 struct program {
 	struct sock_filter f[512];
@@ -68,10 +103,11 @@ static void add(struct program *p, struct sock_filter f)
 }
 
 #define DENY(e) (SECCOMP_RET_ERRNO | ((e) & SECCOMP_RET_DATA))
-#define LOAD_NR(p) add(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)))
+#define LOAD_NR(p) \
+	add(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)))
 /* The low half: all of a pid, a domain or clone's flags. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define LOAD_ARG(p, i)                                                                             \
+#define LOAD_ARG(p, i) \
 	add(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[i])))
 #endif
 
@@ -88,8 +124,8 @@ static void skip_unless_equal(struct program *p, uint32_t value, unsigned char s
 
 static void guard_signals(struct program *p, const struct jail *jail)
 {
-	const uint32_t untouchable[] = { (uint32_t)jail->keeper, (uint32_t)-jail->keeper, (uint32_t)jail->host,
-					 (uint32_t)-1 };
+	const uint32_t untouchable[] = { (uint32_t)jail->keeper, (uint32_t)-jail->keeper,
+					 (uint32_t)jail->host, (uint32_t)-1 };
 
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
 		unsigned char n = 0;
@@ -188,7 +224,8 @@ static bool write_only_in(const char *scratch)
 		attr.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
 	if (abi >= 3)
 		attr.handled_access_fs |= LANDLOCK_ACCESS_FS_TRUNCATE;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, offsetof(struct landlock_ruleset_attr, handled_access_net), 0);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
+			       offsetof(struct landlock_ruleset_attr, handled_access_net), 0);
 	if (ruleset < 0)
 		return false;
 	if (scratch && !rule_below(ruleset, scratch, attr.handled_access_fs))
@@ -202,7 +239,7 @@ static bool write_only_in(const char *scratch)
  * would bring it back. */
 static void drop_capabilities(void)
 {
-	static const int dropped[] = { CAP_SYS_PTRACE, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT,
+	static const int dropped[] = { CAP_SYS_PTRACE, CAP_SYS_MODULE, CAP_SYS_RAWIO,    CAP_SYS_BOOT,
 				       CAP_SYS_TIME,   CAP_MAC_ADMIN,  CAP_MAC_OVERRIDE, CAP_BPF,
 				       CAP_PERFMON,    CAP_SYSLOG,     CAP_MKNOD };
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -22,7 +22,7 @@
 #include "worker.h"
 
 #define CONTROL_MAX ((size_t)64 << 10)
-#define GIVE_UP_MS 10000 /* a process in the kernel's hands (state D) cannot be killed; say so */
+#define GIVE_UP_MS  10000 /* a process in the kernel's hands (state D) cannot be killed; say so */
 
 enum phase { RUNNING, ASKED, TERMED, KILLING };
 
@@ -31,7 +31,7 @@ struct keeper {
 	struct frame_in in;
 	struct family family;
 	enum phase phase;
-	const char *why; /* the end came: "end", "cancel", "deadline", "lease", "host" */
+	const char *why;               /* the end came: "end", "cancel", "deadline", "lease", "host" */
 	int64_t deadline_ms, lease_ms; /* boot time; lease 0: none */
 	int64_t grace_ms, term_ms, next_ms, give_up_ms;
 	size_t left; /* alive when the worker had ended or the killing began */
@@ -97,7 +97,9 @@ static void set_timer(struct keeper *k)
 {
 	const char *why;
 	int64_t at = k->phase == RUNNING ? end_ms(k, &why) : k->next_ms;
-	struct itimerspec when = { .it_value = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 } };
+	struct itimerspec when = {
+		.it_value = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 }
+	};
 
 	if (at <= 0)
 		when.it_value = (struct timespec){ .tv_nsec = 1 };
@@ -184,10 +186,12 @@ static void report(struct keeper *k, bool proven)
 	int status = k->family.worker_status;
 	struct text t = { 0 };
 
-	text_addf(&t, "{\"t\":\"gone\",\"proven\":%s,\"why\":\"%s\",\"left\":%zu,\"signal\":%d,\"exit\":%d,\"seen\":[",
-		  proven ? "true" : "false", k->why ? k->why : "end", k->left,
-		  k->family.worker_ended && WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-		  k->family.worker_ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	text_addf(
+		&t,
+		"{\"t\":\"gone\",\"proven\":%s,\"why\":\"%s\",\"left\":%zu,\"signal\":%d,\"exit\":%d,\"seen\":[",
+		proven ? "true" : "false", k->why ? k->why : "end", k->left,
+		k->family.worker_ended && WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+		k->family.worker_ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 	for (size_t i = 0; i < k->family.seen_count; i++)
 		text_addf(&t, "%s%d", i ? "," : "", (int)k->family.seen[i]);
 	text_add(&t, "]}");
@@ -254,9 +258,11 @@ static void loop(struct keeper *k)
 	bool proven = false;
 
 	while (!(proven = gone(k))) {
-		struct pollfd p[3] = { { k->host_gone ? -1 : k->control_fd, POLLIN, 0 },
-				       { k->signal_fd, POLLIN, 0 },
-				       { k->timer_fd, POLLIN, 0 } };
+		struct pollfd p[3] = {
+			{ k->host_gone ? -1 : k->control_fd, POLLIN, 0 },
+			{ k->signal_fd,                      POLLIN, 0 },
+			{ k->timer_fd,                       POLLIN, 0 }
+		};
 		uint64_t ticks;
 		struct signalfd_siginfo info;
 

@@ -8,7 +8,7 @@
 #include "keeper.h"
 #include "worker.h"
 
-#define CALL_FD 3
+#define CALL_FD    3
 #define CONTROL_FD 4
 
 static int is_socket(int fd)
@@ -26,7 +26,8 @@ int main(int argc, char **argv)
 		_exit(worker_describe(argv[2]));
 	if (argc == 3 && (strcmp(argv[1], "--keep") == 0 || strcmp(argv[1], "--serve") == 0) &&
 	    is_socket(CALL_FD) && is_socket(CONTROL_FD))
-		_exit(argv[1][2] == 'k' ? keeper_main(CALL_FD, CONTROL_FD) : worker_main(CALL_FD, CONTROL_FD, 0));
+		_exit(argv[1][2] == 'k' ? keeper_main(CALL_FD, CONTROL_FD)
+					: worker_main(CALL_FD, CONTROL_FD, 0));
 	fprintf(stderr, "usage: opscase-runner --describe FILE   say what an adapter offers, as JSON\n"
 			"(--keep and --serve are for the service, which brings the sockets)\n");
 	return 64;

@@ -16,9 +16,9 @@
 #include "jail.h"
 #include "wire/json/json.h"
 
-#define CONTROL_MAX ((size_t)64 << 10)
+#define CONTROL_MAX    ((size_t)64 << 10)
 #define PROGRESS_BYTES 2000
-#define PROGRESS_MAX 1000
+#define PROGRESS_MAX   1000
 
 struct worker {
 	int call_fd, control_fd;
@@ -76,7 +76,8 @@ static int sink_send(struct opscase_reply *reply, enum opscase_outcome outcome, 
 	s->sent = true;
 	s->outcome = outcome;
 	snprintf(s->error, sizeof(s->error), "%s", json);
-	text_addf(&s->answer, "{\"t\":\"answer\",\"outcome\":%d,\"cut\":%s,\"json\":", (int)outcome, cut ? "true" : "false");
+	text_addf(&s->answer, "{\"t\":\"answer\",\"outcome\":%d,\"cut\":%s,\"json\":", (int)outcome,
+		  cut ? "true" : "false");
 	frame_quote(&s->answer, json, cut ? limit : n);
 	text_add(&s->answer, "}");
 	if (!s->keep)
@@ -101,16 +102,23 @@ static int sink_progress(struct opscase_reply *reply, const char *sentence)
 
 static struct sink sink_make(struct worker *w, size_t limit)
 {
-	return (struct sink){ .reply = { .size = sizeof(struct opscase_reply), .limit = limit, .send = sink_send,
-					 .progress = sink_progress },
-			      .worker = w, .keep = w->shared };
+	return (struct sink){
+		.reply = { .size = sizeof(struct opscase_reply),
+                          .limit = limit,
+                          .send = sink_send,
+                          .progress = sink_progress },
+		.worker = w,
+		.keep = w->shared
+	};
 }
 
 /* ---- the listening thread */
 
 static void set_timer(struct worker *w, int64_t ms)
 {
-	struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 } };
+	struct itimerspec when = {
+		.it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }
+	};
 
 	if (w->has_timer)
 		timer_settime(w->timer, 0, &when, NULL);
@@ -177,12 +185,12 @@ typedef int entry_fn(void *ctx, const struct opscase_action *act, struct opscase
 static entry_fn *entry_of(const struct opscase_adapter *a, const char *name, bool *ret_stoppable)
 {
 	*ret_stoppable = str_eq(name, "run") || str_eq(name, "undo");
-	return str_eq(name, "validate") ? a->validate :
-	       str_eq(name, "dry_run")	? a->dry_run :
-	       str_eq(name, "run")	? a->run :
-	       str_eq(name, "probe")	? a->probe :
-	       str_eq(name, "undo")	? a->undo :
-					  NULL;
+	return str_eq(name, "validate")  ? a->validate
+	       : str_eq(name, "dry_run") ? a->dry_run
+	       : str_eq(name, "run")     ? a->run
+	       : str_eq(name, "probe")   ? a->probe
+	       : str_eq(name, "undo")    ? a->undo
+					 : NULL;
 }
 
 static const char *text_of(const json_t *m, const char *key, const char *otherwise)
@@ -282,9 +290,10 @@ static bool open_adapter(struct worker *w, const json_t *m)
 	if (sink.sent && sink.outcome == OPSCASE_VALID)
 		return true;
 	body = sink.sent ? json_loads(sink.error, 0, &e) : NULL;
-	tell_sentence(w, "refused", body && json_object_get(body, "error") ?
-					    text_of(body, "error", "the adapter did not open") :
-					    "the adapter did not open, and did not say why");
+	tell_sentence(w, "refused",
+		      body && json_object_get(body, "error")
+			      ? text_of(body, "error", "the adapter did not open")
+			      : "the adapter did not open, and did not say why");
 	json_decref(body);
 	return false;
 }
@@ -370,7 +379,8 @@ int worker_describe(const char *file)
 	if (taken) {
 		const struct opscase_adapter *a = &adapter.view;
 
-		text_addf(&t, "{\"taken\":true,\"name\":\"%s\",\"abi\":\"%u.%u\",\"has\":{", a->name, a->abi >> 16, a->abi & 0xffff);
+		text_addf(&t, "{\"taken\":true,\"name\":\"%s\",\"abi\":\"%u.%u\",\"has\":{", a->name,
+			  a->abi >> 16, a->abi & 0xffff);
 		put_has(&t, "validate", a->validate);
 		put_has(&t, "dry_run", a->dry_run);
 		put_has(&t, "probe", a->probe);

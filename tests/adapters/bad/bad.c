@@ -1,12 +1,13 @@
 /* bad - one shared object per reason to refuse an adapter; BAD_* says which. */
 #include <opscase/adapter.h>
 
-#define OP_(name, more)                                                                            \
-	"{\"name\":\"" name "\",\"summary\":\"s\",\"risk\":0,\"reversible\":" BAD_REVERSIBLE ","       \
-	"\"repeatable\":true,\"dedup\":true,\"blast\":\"none\",\"network\":false,"                  \
+#define OP_(name, more)                                                                          \
+	"{\"name\":\"" name "\",\"summary\":\"s\",\"risk\":0,\"reversible\":" BAD_REVERSIBLE "," \
+	"\"repeatable\":true,\"dedup\":true,\"blast\":\"none\",\"network\":false,"               \
 	"\"timeout_s\":{\"default\":1,\"max\":1}" more "}"
 #define PARAMS ",\"params\":{\"type\":\"object\"}"
-#define MANIFEST_(name, ops) "{\"name\":\"" name "\",\"version\":\"1\",\"summary\":\"s\",\"operations\":[" ops "]}"
+#define MANIFEST_(name, ops) \
+	"{\"name\":\"" name "\",\"version\":\"1\",\"summary\":\"s\",\"operations\":[" ops "]}"
 
 #ifndef BAD_REVERSIBLE
 #define BAD_REVERSIBLE "false"

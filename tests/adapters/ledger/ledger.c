@@ -190,8 +190,9 @@ static json_t *show_jail(void)
 	outside = open("/tmp/opscase-ledger-outside", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0 ? errno : 0;
 	unlink("/tmp/opscase-ledger-outside");
 	return json_pack("{s:o,s:o,s:s,s:i,s:i,s:i,s:i}", "env", env, "fds", fds, "cwd",
-			 getcwd(cwd, sizeof(cwd)) ? cwd : "", "socket_errno", socket_errno, "outside_errno", outside,
-			 "fork", (int)(fork() == 0 ? (_exit(0), 0) : errno), "sid_is_own", getsid(0) == getpid());
+			 getcwd(cwd, sizeof(cwd)) ? cwd : "", "socket_errno", socket_errno, "outside_errno",
+			 outside, "fork", (int)(fork() == 0 ? (_exit(0), 0) : errno), "sid_is_own",
+			 getsid(0) == getpid());
 }
 
 static json_t *kill_parent(void)
@@ -250,14 +251,16 @@ static void print(json_int_t n)
 	memset(block, 'o', sizeof(block));
 	block[sizeof(block) - 1] = '\n';
 	for (; n > 0; n -= (json_int_t)sizeof(block)) {
-		if (write(1, block, (size_t)(n < (json_int_t)sizeof(block) ? n : (json_int_t)sizeof(block))) < 0)
+		if (write(1, block, (size_t)(n < (json_int_t)sizeof(block) ? n : (json_int_t)sizeof(block))) <
+		    0)
 			break;
 	}
 	fprintf(stderr, "printed\n");
 }
 
 /* The effect. 0: done; else the outcome to answer. */
-static int effect(struct ledger *l, const struct opscase_action *act, const json_t *params, struct opscase_reply *reply)
+static int effect(struct ledger *l, const struct opscase_action *act, const json_t *params,
+		  struct opscase_reply *reply)
 {
 	const char *line = json_string_value(json_object_get(params, "line"));
 	json_t *expected = answer_object(act->expected_binding);
@@ -273,9 +276,11 @@ static int effect(struct ledger *l, const struct opscase_action *act, const json
 	if (json_is_true(json_object_get(params, "once")) && found) {
 		answer(reply, OPSCASE_DONE, json_pack("{s:b,s:i}", "already", 1, "changed", 0));
 		r = 1;
-	} else if (json_object_get(expected, "lines") && (!json_is_integer(json_object_get(expected, "lines")) ||
-							  json_integer_value(json_object_get(expected, "lines")) != lines)) {
-		answer(reply, OPSCASE_WORLD_CHANGED, json_pack("{s:O,s:{s:i}}", "expected", expected, "found", "lines", lines));
+	} else if (json_object_get(expected, "lines") &&
+		   (!json_is_integer(json_object_get(expected, "lines")) ||
+		    json_integer_value(json_object_get(expected, "lines")) != lines)) {
+		answer(reply, OPSCASE_WORLD_CHANGED,
+		       json_pack("{s:O,s:{s:i}}", "expected", expected, "found", "lines", lines));
 		r = 1;
 	} else if (dprintf(fd, "%s %s\n", act->idempotency_key, line ? line : "") < 0 || fsync(fd) != 0) {
 		answer_error(reply, OPSCASE_UNCLEAR, "writing: %s", strerror(errno));
@@ -286,9 +291,11 @@ static int effect(struct ledger *l, const struct opscase_action *act, const json
 	return r;
 }
 
-static int run_with(struct ledger *l, const struct opscase_action *act, const json_t *p, struct opscase_reply *reply)
+static int run_with(struct ledger *l, const struct opscase_action *act, const json_t *p,
+		    struct opscase_reply *reply)
 {
-	const char *crash = json_string_value(json_object_get(p, "crash")), *show = json_string_value(json_object_get(p, "show"));
+	const char *crash = json_string_value(json_object_get(p, "crash")),
+		   *show = json_string_value(json_object_get(p, "show"));
 	const char *how = json_string_value(json_object_get(p, "answer"));
 	const char *left = json_string_value(json_object_get(p, "leave"));
 
@@ -320,7 +327,8 @@ static int run_with(struct ledger *l, const struct opscase_action *act, const js
 	if (show && strcmp(show, "jail") == 0)
 		return answer(reply, OPSCASE_DONE, show_jail());
 	if (show)
-		return answer(reply, OPSCASE_DONE, json_pack("{s:i}", "secrets_bytes", (int)strlen(act->secrets)));
+		return answer(reply, OPSCASE_DONE,
+			      json_pack("{s:i}", "secrets_bytes", (int)strlen(act->secrets)));
 	return answer(reply, OPSCASE_DONE, json_pack("{s:i}", "changed", 1));
 }
 
@@ -340,8 +348,8 @@ static int ledger_dry_run(void *ctx, const struct opscase_action *act, struct op
 {
 	(void)ctx;
 	return answer(reply, OPSCASE_WOULD_DO,
-		      json_pack("{s:[{s:s,s:n,s:s}],s:s}", "changes", "what", "a line", "from", "to", act->idempotency_key,
-				"diff", "+ a line"));
+		      json_pack("{s:[{s:s,s:n,s:s}],s:s}", "changes", "what", "a line", "from", "to",
+				act->idempotency_key, "diff", "+ a line"));
 }
 
 static int ledger_probe(void *ctx, const struct opscase_action *act, struct opscase_reply *reply)

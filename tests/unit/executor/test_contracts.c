@@ -67,8 +67,9 @@ static char *filled(const struct world *w, const json_t *v)
 static char *fixture(const struct world *w, const char *verb, bool first_line)
 {
 	const char *script = json_str(w->subject_ref->contract, "fixture");
-	AUTO(str) char *command = mem_printf("exec bash '%s/%s' %s '%s' 9>&- 2>>'%s/fixture.log'", w->subject_ref->folder, script, verb,
-					     w->peer, w->dir);
+	AUTO(str)
+	char *command = mem_printf("exec bash '%s/%s' %s '%s' 9>&- 2>>'%s/fixture.log'",
+				   w->subject_ref->folder, script, verb, w->peer, w->dir);
 	struct text t = { 0 };
 	char buf[4096];
 	FILE *f = popen(command, "re");
@@ -88,7 +89,10 @@ static char *fixture(const struct world *w, const char *verb, bool first_line)
 	return text_take(&t);
 }
 
-static char *state_of(const struct world *w) { return w->has_fixture ? fixture(w, "state", false) : mem_strdup(""); }
+static char *state_of(const struct world *w)
+{
+	return w->has_fixture ? fixture(w, "state", false) : mem_strdup("");
+}
 
 static long effects_of(const struct world *w)
 {
@@ -97,8 +101,8 @@ static long effects_of(const struct world *w)
 	return strtol(text, NULL, 10);
 }
 
-static enum oc_err secret_of(void *arg, const struct host_call *call, const char *adapter, const char *name, char **ret_value,
-			     struct oc_fail *reterr)
+static enum oc_err secret_of(void *arg, const struct host_call *call, const char *adapter, const char *name,
+			     char **ret_value, struct oc_fail *reterr)
 {
 	const struct world *w = arg;
 	const char *value = json_str(w->secrets, name);
@@ -168,7 +172,8 @@ static void world_init(struct world *w, const struct subject *s, void (*change)(
 	hash_random(random, sizeof(random));
 	hash_sha256_hex(random, sizeof(random), w->key);
 	start_peer(w);
-	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &w->registry, &fail) != OC_OK)
+	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &w->registry,
+			  &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 	if (registry_adapter_at(w->registry, 0)->refusal)
 		fail_msg("%s", registry_adapter_at(w->registry, 0)->refusal);
@@ -213,9 +218,15 @@ static void step_done(struct step *s)
 
 static struct host_call call_of(const struct world *w, const struct step *s, enum host_entry entry)
 {
-	return (struct host_call){ .entry = entry, .operation = s->op->name, .params = s->params, .target = s->target,
-				   .idempotency_key = w->key, .tenant = "contract", .case_id = "01890000-0000-7000-8000-000000000000",
-				   .decision_id = "decision", .plan_hash = w->key };
+	return (struct host_call){ .entry = entry,
+				   .operation = s->op->name,
+				   .params = s->params,
+				   .target = s->target,
+				   .idempotency_key = w->key,
+				   .tenant = "contract",
+				   .case_id = "01890000-0000-7000-8000-000000000000",
+				   .decision_id = "decision",
+				   .plan_hash = w->key };
 }
 
 static struct host_answer answer_of(const struct world *w, const struct host_call *call)
@@ -237,8 +248,8 @@ static json_t *expect(const struct world *w, const struct host_call *call, unsig
 	json_t *body = NULL;
 
 	if (!(allowed & (1u << a.outcome)))
-		fail_msg("%s %s, %s: %s %s\n%s%s", call->operation, host_entry_name(call->entry), when, host_outcome_name(a.outcome),
-			 a.json, a.out, a.err);
+		fail_msg("%s %s, %s: %s %s\n%s%s", call->operation, host_entry_name(call->entry), when,
+			 host_outcome_name(a.outcome), a.json, a.out, a.err);
 	assert_int_equal(json_read_own(a.json, &body, NULL), OC_OK);
 	host_answer_done(&a);
 	return body;
@@ -251,7 +262,8 @@ static void same_state(const struct world *w, const char *before, const char *wh
 	AUTO(str) char *now = state_of(w);
 
 	if (strcmp(before, now) != 0)
-		fail_msg("%s: the world has changed %s, from\n%s\nto\n%s", w->subject_ref->name, when, before, now);
+		fail_msg("%s: the world has changed %s, from\n%s\nto\n%s", w->subject_ref->name, when, before,
+			 now);
 }
 
 /* ---- the promises */
@@ -311,7 +323,8 @@ static char *other_binding(const json_t *binding)
 	return json_text(other);
 }
 
-static void another_world_is_left_alone(const struct world *w, const struct step *s, const json_t *binding, const char *before)
+static void another_world_is_left_alone(const struct world *w, const struct step *s, const json_t *binding,
+					const char *before)
 {
 	AUTO(str) char *other = other_binding(binding);
 	struct host_call call = call_of(w, s, HOST_RUN);
@@ -346,7 +359,10 @@ static void a_case_keeps_its_promises(const struct world *w, const json_t *c)
 	if (s.op->has_probe) {
 		bool unclear = json_bool_or(c, "unclear_before", false);
 
-		seen = expect(w, &call, is_state ? ONLY(OPSCASE_APPLIED) : unclear ? ONLY(OPSCASE_UNCLEAR) : ONLY(OPSCASE_NOT_APPLIED),
+		seen = expect(w, &call,
+			      is_state  ? ONLY(OPSCASE_APPLIED)
+			      : unclear ? ONLY(OPSCASE_UNCLEAR)
+					: ONLY(OPSCASE_NOT_APPLIED),
 			      "before the run");
 		binding = json_text(json_object_get(seen, "binding"));
 		info = json_text(json_object_get(seen, "info"));
@@ -398,7 +414,8 @@ static pid_t find_worker(void)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
 		f = fopen(path, "re");
-		if (f && fgets(line, sizeof(line), f) && (name = strchr(line, '(')) && (end = strrchr(line, ')'))) {
+		if (f && fgets(line, sizeof(line), f) && (name = strchr(line, '(')) &&
+		    (end = strrchr(line, ')'))) {
 			sscanf(end + 1, " %*c %d", &parent);
 			if (strncmp(name, "(opscase-worker)", 16) == 0) {
 				FILE *p;
@@ -481,7 +498,10 @@ static void a_crash_is_reported_as_unknown(const struct world *w)
 	host_answer_done(&a);
 }
 
-static void small_replies(struct host_config *c) { c->reply_max = 8; }
+static void small_replies(struct host_config *c)
+{
+	c->reply_max = 8;
+}
 
 static void an_oversize_reply_is_cut(const struct world *w, const json_t *c)
 {
@@ -541,7 +561,9 @@ static void add_trial(const struct subject *s, enum promise promise, const json_
 {
 	assert_true(tests_count < TESTS_MAX);
 	trials[tests_count] = (struct trial){ s, promise, c };
-	tests[tests_count] = (struct CMUnitTest){ .name = name, .test_func = try_it, .initial_state = &trials[tests_count] };
+	tests[tests_count] = (struct CMUnitTest){ .name = name,
+						  .test_func = try_it,
+						  .initial_state = &trials[tests_count] };
 	tests_count++;
 }
 
@@ -556,7 +578,9 @@ static bool add_subject(const char *so, const char *folder)
 	if (access(file, R_OK) != 0 || access(so, R_OK) != 0 || subjects_count == ARRAY_LEN(subjects))
 		return false;
 	base = base ? base + 1 : so;
-	*s = (struct subject){ .name = mem_strndup(base, strlen(base) - 3), .so = realpath(so, NULL), .folder = realpath(folder, NULL) };
+	*s = (struct subject){ .name = mem_strndup(base, strlen(base) - 3),
+			       .so = realpath(so, NULL),
+			       .folder = realpath(folder, NULL) };
 	s->contract = json_load_file(file, JSON_REJECT_DUPLICATES, &e);
 	if (!s->contract) {
 		fprintf(stderr, "%s: %s, line %d\n", file, e.text, e.line);
@@ -599,7 +623,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3) {
 		if (!add_subject(argv[1], argv[2])) {
-			fprintf(stderr, "usage: %s FILE.so FOLDER   (the folder holds contract.json)\n", argv[0]);
+			fprintf(stderr, "usage: %s FILE.so FOLDER   (the folder holds contract.json)\n",
+				argv[0]);
 			return 64;
 		}
 	} else {

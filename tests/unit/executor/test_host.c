@@ -17,7 +17,10 @@ static int set_up(void **state)
 	return 0;
 }
 
-static void without_cgroup(struct host_config *c) { c->no_cgroup = true; }
+static void without_cgroup(struct host_config *c)
+{
+	c->no_cgroup = true;
+}
 
 static int set_up_without_cgroup(void **state)
 {
@@ -86,7 +89,9 @@ static void a_call_answers_and_nothing_of_it_is_left(void **state)
 static void a_shared_runner_serves_one_call_after_the_other(void **state)
 {
 	struct host_answer a = run(&W, "noop", "{\"changed\":3}", 5000), b = run(&W, "noop", "{}", 5000);
-	struct host_answer other = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = "noop", .params = "{}",
+	struct host_answer other = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+								   .operation = "noop",
+								   .params = "{}",
 								   .tenant = "another" });
 
 	(void)state;
@@ -189,7 +194,8 @@ static void *kill_keeper_soon(void *arg)
 
 static void a_lost_runner_is_unknown(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"leave\":\"stubborn\",\"hang\":true,\"pid_file\":\"%s\"}", W.pid_file);
+	AUTO(str)
+	char *params = mem_printf("{\"leave\":\"stubborn\",\"hang\":true,\"pid_file\":\"%s\"}", W.pid_file);
 	char base[CGROUP_PATH];
 	struct host_answer a;
 	pthread_t killer;
@@ -285,9 +291,11 @@ static void what_is_not_utf8_is_made_whole(void **state)
 
 /* ---- the end, and the proof */
 
-static void leave_and_look(const char *how, const char *more, int64_t timeout_ms, size_t expected, struct host_answer *ret)
+static void leave_and_look(const char *how, const char *more, int64_t timeout_ms, size_t expected,
+			   struct host_answer *ret)
 {
-	AUTO(str) char *params = mem_printf("{\"leave\":\"%s\",\"pid_file\":\"%s\"%s}", how, W.pid_file, more);
+	AUTO(str)
+	char *params = mem_printf("{\"leave\":\"%s\",\"pid_file\":\"%s\"%s}", how, W.pid_file, more);
 	pid_t pids[64];
 	size_t n;
 
@@ -356,8 +364,13 @@ static struct host_answer cancel_while(const char *operation, const char *params
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, pull_soon, &p);
-	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = operation, .params = params, .idempotency_key = KEY,
-					    .tenant = "t", .timeout_ms = 60000, .leash_ref = leash });
+	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+					    .operation = operation,
+					    .params = params,
+					    .idempotency_key = KEY,
+					    .tenant = "t",
+					    .timeout_ms = 60000,
+					    .leash_ref = leash });
 	pthread_join(thread, NULL);
 	assert_true(a.duration_us < 10000000);
 	assert_true(a.everything_gone);
@@ -400,7 +413,10 @@ static void a_cancel_before_the_start_starts_nothing(void **state)
 
 	(void)state;
 	host_leash_cancel(leash);
-	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{}", .leash_ref = leash });
+	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+					    .operation = "ledger.append",
+					    .params = "{}",
+					    .leash_ref = leash });
 	assert_int_equal(a.outcome, OPSCASE_CANCELLED);
 	assert_int_equal(a.pids_count, 0);
 	assert_int_equal(lines_in_ledger(), 0);
@@ -427,8 +443,10 @@ static void a_lease_that_is_not_extended_ends_the_call(void **state)
 		struct host_answer a;
 
 		host_leash_extend(leash, 1200); /* of which 500 are needed to end it */
-		a = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = operations[i],
-						    .params = "{\"silent\":true,\"hang\":true}", .timeout_ms = 60000,
+		a = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+						    .operation = operations[i],
+						    .params = "{\"silent\":true,\"hang\":true}",
+						    .timeout_ms = 60000,
 						    .leash_ref = leash });
 		assert_int_equal(a.outcome, OPSCASE_UNCLEAR);
 		assert_true(a.timed_out && a.everything_gone);
@@ -455,8 +473,11 @@ static void a_lease_that_is_extended_does_not(void **state)
 	(void)state;
 	host_leash_extend(leash, 1500);
 	pthread_create(&thread, NULL, extend_often, leash);
-	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{\"sleep_ms\":1800}",
-					    .timeout_ms = 60000, .leash_ref = leash });
+	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+					    .operation = "ledger.append",
+					    .params = "{\"sleep_ms\":1800}",
+					    .timeout_ms = 60000,
+					    .leash_ref = leash });
 	pthread_join(thread, NULL);
 	assert_int_equal(a.outcome, OPSCASE_DONE);
 	assert_false(a.timed_out);
@@ -475,7 +496,8 @@ static void an_answer_stands_even_if_close_hangs(void **state)
 }
 
 /* The whole service is shot while a stubborn family runs. */
-static void when_the_host_is_killed_everything_dies(const char *operation, const char *params, size_t expected)
+static void when_the_host_is_killed_everything_dies(const char *operation, const char *params,
+						    size_t expected)
 {
 	pid_t pids[8], service = fork();
 	size_t n = 0;
@@ -497,7 +519,8 @@ static void when_the_host_is_killed_everything_dies(const char *operation, const
 
 static void a_killed_service_takes_its_runners_with_it(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"leave\":\"stubborn\",\"hang\":true,\"pid_file\":\"%s\"}", W.pid_file);
+	AUTO(str)
+	char *params = mem_printf("{\"leave\":\"stubborn\",\"hang\":true,\"pid_file\":\"%s\"}", W.pid_file);
 
 	(void)state;
 	when_the_host_is_killed_everything_dies("ledger.append", params, 1);
@@ -532,8 +555,9 @@ static void the_environment_is_closed_and_no_descriptor_is_inherited(void **stat
 		for (size_t i = 0; i < json_array_size(env); i++) {
 			const char *e = json_string_value(json_array_get(env, i));
 
-			assert_true(strncmp(e, "PATH=", 5) == 0 || strncmp(e, "LANG=", 5) == 0 || strncmp(e, "HOME=", 5) == 0 ||
-				    strncmp(e, "TMPDIR=", 7) == 0 || strstr(e, "SAN_"));
+			assert_true(strncmp(e, "PATH=", 5) == 0 || strncmp(e, "LANG=", 5) == 0 ||
+				    strncmp(e, "HOME=", 5) == 0 || strncmp(e, "TMPDIR=", 7) == 0 ||
+				    strstr(e, "SAN_"));
 		}
 		fds = json_object_get(v, "fds");
 		for (size_t i = 0; i < json_array_size(fds); i++)
@@ -582,7 +606,10 @@ static enum oc_err the_secret(void *arg, const struct host_call *call, const cha
 	return OC_OK;
 }
 
-static void with_secret(struct host_config *c) { c->secret = the_secret; }
+static void with_secret(struct host_config *c)
+{
+	c->secret = the_secret;
+}
 
 static int set_up_with_secret(void **state)
 {
@@ -671,16 +698,26 @@ static void expect_error(const struct host_call *call, enum oc_err expected, con
 static void what_cannot_be_called_is_refused_with_a_sentence(void **state)
 {
 	(void)state;
-	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "no.such", .params = "{}" }, OC_NOT_FOUND, "no.such");
-	expect_error(&(struct host_call){ .entry = HOST_VALIDATE, .operation = "ledger.append", .params = "{}" }, OC_ILLEGAL,
-		     "no validate");
-	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{\"line\":7}" },
+	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "no.such", .params = "{}" },
+		     OC_NOT_FOUND, "no.such");
+	expect_error(&(struct host_call){ .entry = HOST_VALIDATE,
+					  .operation = "ledger.append",
+					  .params = "{}" },
+		     OC_ILLEGAL, "no validate");
+	expect_error(&(struct host_call){ .entry = HOST_RUN,
+					  .operation = "ledger.append",
+					  .params = "{\"line\":7}" },
 		     OC_INVALID, "");
-	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "not json" },
+	expect_error(&(struct host_call){ .entry = HOST_RUN,
+					  .operation = "ledger.append",
+					  .params = "not json" },
 		     OC_INVALID, "JSON");
 }
 
-static void refusing_settings(struct host_config *c) { c->settings = "{\"ledger\":{\"refuse\":\"I want more\"},\"noop\":{\"x\":1}}"; }
+static void refusing_settings(struct host_config *c)
+{
+	c->settings = "{\"ledger\":{\"refuse\":\"I want more\"},\"noop\":{\"x\":1}}";
+}
 
 static int set_up_refusing(void **state)
 {
@@ -694,9 +731,10 @@ static void settings_that_do_not_fit_stop_that_adapter_only(void **state)
 	(void)state;
 	assert_non_null(host_problem(W.host, "noop"));
 	assert_null(host_problem(W.host, "ledger"));
-	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "noop", .params = "{}" }, OC_UNAVAILABLE, "settings");
-	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{}" }, OC_UNAVAILABLE,
-		     "I want more");
+	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "noop", .params = "{}" },
+		     OC_UNAVAILABLE, "settings");
+	expect_error(&(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{}" },
+		     OC_UNAVAILABLE, "I want more");
 }
 
 static void count_progress(void *arg, const char *sentence)
@@ -711,8 +749,11 @@ static void progress_is_passed_on_up_to_a_limit(void **state)
 	int n = 0;
 
 	(void)state;
-	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN, .operation = "ledger.append", .params = "{\"progress\":5000}",
-					    .progress = count_progress, .progress_arg = &n });
+	a = run_as(&W, &(struct host_call){ .entry = HOST_RUN,
+					    .operation = "ledger.append",
+					    .params = "{\"progress\":5000}",
+					    .progress = count_progress,
+					    .progress_arg = &n });
 	assert_int_equal(a.outcome, OPSCASE_DONE);
 	assert_int_equal(n, 1000);
 	host_answer_done(&a);
@@ -728,8 +769,12 @@ static void *one_noop(void *arg)
 	struct oc_fail fail;
 
 	(void)arg;
-	if (host_call(W.host, &(struct host_call){ .entry = HOST_RUN, .operation = "noop", .params = "{}", .tenant = "t",
-						   .timeout_ms = 60000 },
+	if (host_call(W.host,
+		      &(struct host_call){ .entry = HOST_RUN,
+					   .operation = "noop",
+					   .params = "{}",
+					   .tenant = "t",
+					   .timeout_ms = 60000 },
 		      &a, &fail) == OC_OK &&
 	    a.outcome == OPSCASE_DONE && a.shared)
 		atomic_fetch_add(&good_calls, 1);
@@ -756,14 +801,19 @@ static void two_hundred_calls_at_once_share_a_few_runners(void **state)
 
 static void calls_of_every_kind_leave_no_descriptor_no_child_and_no_folder(void **state)
 {
-	static const char *const params[] = { "{}", "{\"crash\":\"after\"}", "{\"answer\":\"bytes\"}", "{\"hang\":true}",
-					      "{\"leave\":\"double\"}", "{\"print\":200000}" };
+	static const char *const params[] = { "{}",
+					      "{\"crash\":\"after\"}",
+					      "{\"answer\":\"bytes\"}",
+					      "{\"hang\":true}",
+					      "{\"leave\":\"double\"}",
+					      "{\"print\":200000}" };
 	unsigned before = 0;
 
 	(void)state;
 	for (int round = 0; round < 3; round++) {
 		for (size_t i = 0; i < ARRAY_LEN(params); i++) {
-			struct host_answer a = run(&W, "ledger.append", params[i], strstr(params[i], "hang") ? 200 : 5000);
+			struct host_answer a =
+				run(&W, "ledger.append", params[i], strstr(params[i], "hang") ? 200 : 5000);
 			struct host_answer b;
 
 			host_answer_done(&a);
@@ -795,7 +845,11 @@ static void a_folder_of_a_dead_service_is_swept(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-#define T_BOTH(name) T(name), { #name " (without a cgroup)", name, set_up_without_cgroup, tear_down, NULL }
+#define T_BOTH(name)                                                                      \
+	T(name),                                                                          \
+	{                                                                                 \
+		#name " (without a cgroup)", name, set_up_without_cgroup, tear_down, NULL \
+	}
 	const struct CMUnitTest tests[] = {
 		T(a_call_answers_and_nothing_of_it_is_left),
 		T(a_shared_runner_serves_one_call_after_the_other),
@@ -822,9 +876,11 @@ int main(void)
 		T(the_environment_is_closed_and_no_descriptor_is_inherited),
 		T(a_shared_runner_can_start_no_process_and_write_nowhere),
 		T(an_adapter_cannot_signal_its_keeper_nor_everybody),
-		cmocka_unit_test_setup_teardown(secrets_are_in_no_command_line_and_no_environment, set_up_with_secret, tear_down),
+		cmocka_unit_test_setup_teardown(secrets_are_in_no_command_line_and_no_environment,
+						set_up_with_secret, tear_down),
 		T(what_cannot_be_called_is_refused_with_a_sentence),
-		cmocka_unit_test_setup_teardown(settings_that_do_not_fit_stop_that_adapter_only, set_up_refusing, tear_down),
+		cmocka_unit_test_setup_teardown(settings_that_do_not_fit_stop_that_adapter_only,
+						set_up_refusing, tear_down),
 		T(progress_is_passed_on_up_to_a_limit),
 		T(two_hundred_calls_at_once_share_a_few_runners),
 		T(calls_of_every_kind_leave_no_descriptor_no_child_and_no_folder),

@@ -13,7 +13,7 @@
 #include "executor/scratch.h"
 
 #define RUNNER OPSCASE_BINARY_DIR "/bin/opscase-runner"
-#define BAD OPSCASE_BINARY_DIR "/tests/adapters_bad/"
+#define BAD    OPSCASE_BINARY_DIR "/tests/adapters_bad/"
 
 static int some_run(void *ctx, const struct opscase_action *act, struct opscase_reply *reply)
 {
@@ -23,8 +23,12 @@ static int some_run(void *ctx, const struct opscase_action *act, struct opscase_
 
 static struct opscase_adapter good_struct(void)
 {
-	return (struct opscase_adapter){ .abi = OPSCASE_ABI, .size = sizeof(struct opscase_adapter), .name = "x", .version = "1",
-					 .manifest = "{}", .run = some_run };
+	return (struct opscase_adapter){ .abi = OPSCASE_ABI,
+					 .size = sizeof(struct opscase_adapter),
+					 .name = "x",
+					 .version = "1",
+					 .manifest = "{}",
+					 .run = some_run };
 }
 
 /* ---- the struct */
@@ -71,7 +75,8 @@ static void every_refusal_has_a_key_of_its_own(void **state)
 	(void)state;
 	for (int i = 0; i < LOADER_REFUSALS; i++) {
 		for (int k = 0; k < i; k++)
-			assert_string_not_equal(loader_key((enum loader_refusal)i), loader_key((enum loader_refusal)k));
+			assert_string_not_equal(loader_key((enum loader_refusal)i),
+						loader_key((enum loader_refusal)k));
 	}
 }
 
@@ -121,30 +126,30 @@ struct expectation {
 static void each_bad_file_is_refused_with_a_sentence_of_its_own(void **state)
 {
 	static const struct expectation list[] = {
-		{ "not_there", "there is no such file" },
-		{ "not_shared_object", "not a shared object" },
-		{ "does_not_link", "the dynamic linker refuses it" },
-		{ "no_symbol", "exports no symbol" },
-		{ "other_major", "another major version" },
-		{ "newer_minor", "newer adapter interface" },
-		{ "size_too_small", "too small" },
-		{ "size_lies", "larger than the symbol" },
-		{ "no_name", "it has no name" },
-		{ "bad_name", "name is not 1 to 32" },
-		{ "file_name", "not the name of the file" },
-		{ "no_run", "no `run` entry" },
-		{ "no_manifest", "it has no manifest" },
-		{ "manifest_not_json", "not a JSON object" },
-		{ "manifest_name", "another name or version" },
-		{ "manifest_field", "a field of its manifest" },
-		{ "no_operations", "offers no operation" },
-		{ "operation_name", "does not begin with the adapter's name" },
-		{ "operation_twice", "offered twice" },
-		{ "operation_schema", "no schema of its params" },
-		{ "operation_field", "a field of an operation" },
-		{ "schema_bad", "not valid JSON Schema" },
-		{ "no_undo", "no `undo` entry" },
-		{ "crashes_at_load", "ended or hung" },
+		{ "not_there",         "there is no such file"                  },
+		{ "not_shared_object", "not a shared object"                    },
+		{ "does_not_link",     "the dynamic linker refuses it"          },
+		{ "no_symbol",         "exports no symbol"                      },
+		{ "other_major",       "another major version"                  },
+		{ "newer_minor",       "newer adapter interface"                },
+		{ "size_too_small",    "too small"                              },
+		{ "size_lies",         "larger than the symbol"                 },
+		{ "no_name",           "it has no name"                         },
+		{ "bad_name",          "name is not 1 to 32"                    },
+		{ "file_name",         "not the name of the file"               },
+		{ "no_run",            "no `run` entry"                         },
+		{ "no_manifest",       "it has no manifest"                     },
+		{ "manifest_not_json", "not a JSON object"                      },
+		{ "manifest_name",     "another name or version"                },
+		{ "manifest_field",    "a field of its manifest"                },
+		{ "no_operations",     "offers no operation"                    },
+		{ "operation_name",    "does not begin with the adapter's name" },
+		{ "operation_twice",   "offered twice"                          },
+		{ "operation_schema",  "no schema of its params"                },
+		{ "operation_field",   "a field of an operation"                },
+		{ "schema_bad",        "not valid JSON Schema"                  },
+		{ "no_undo",           "no `undo` entry"                        },
+		{ "crashes_at_load",   "ended or hung"                          },
 	};
 
 	(void)state;
@@ -152,7 +157,8 @@ static void each_bad_file_is_refused_with_a_sentence_of_its_own(void **state)
 		AUTO(str) char *file = mem_printf(BAD "%s.so", list[i].file);
 		struct oc_fail fail = { 0 };
 
-		if (registry_check_file(RUNNER, file, &fail) != OC_INVALID || !strstr(fail.text, list[i].sentence))
+		if (registry_check_file(RUNNER, file, &fail) != OC_INVALID ||
+		    !strstr(fail.text, list[i].sentence))
 			fail_msg("%s: '%s'", list[i].file, fail.text);
 	}
 	assert_int_equal(registry_check_file(RUNNER, BAD "good.so", NULL), OC_OK);
@@ -164,7 +170,9 @@ static void one_bad_file_does_not_stop_the_others(void **state)
 	size_t refused = 0;
 
 	(void)state;
-	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = BAD }, &r, NULL), OC_OK);
+	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = BAD }, &r,
+				       NULL),
+			 OC_OK);
 	assert_int_equal(registry_operations(r)->count, 1);
 	assert_non_null(operation_find(registry_operations(r), "good"));
 	for (size_t i = 0; i < registry_adapter_count(r); i++)
@@ -182,7 +190,10 @@ static void the_real_adapters_make_the_closed_list(void **state)
 
 	(void)state;
 	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = RUNNER,
-								  .dir = OPSCASE_BINARY_DIR "/lib/opscase/adapters" }, &r, &fail), OC_OK);
+								  .dir = OPSCASE_BINARY_DIR
+								  "/lib/opscase/adapters" },
+				       &r, &fail),
+			 OC_OK);
 	op = operation_find(registry_operations(r), "noop");
 	assert_non_null(op);
 	assert_int_equal(op->isolation, ISOLATION_SHARED);
@@ -191,7 +202,8 @@ static void the_real_adapters_make_the_closed_list(void **state)
 	assert_non_null(op);
 	assert_string_equal(op->needs[0].name, "script_body");
 	assert_int_equal(registry_check_params(r, "script.exec", "{\"argv\":[\"ls\"]}", NULL, &fail), OC_OK);
-	assert_int_equal(registry_check_params(r, "script.exec", "{\"argv\":[7]}", &findings, &fail), OC_INVALID);
+	assert_int_equal(registry_check_params(r, "script.exec", "{\"argv\":[7]}", &findings, &fail),
+			 OC_INVALID);
 	assert_true(findings.count >= 1);
 	assert_int_equal(registry_check_params(r, "rm.rf", "{}", NULL, &fail), OC_NOT_FOUND);
 }
@@ -202,9 +214,15 @@ static void without_a_runner_or_a_folder_there_is_no_registry(void **state)
 	struct oc_fail fail = { 0 };
 
 	(void)state;
-	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = "/no/such/runner", .dir = BAD }, &r, &fail), OC_UNAVAILABLE);
+	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = "/no/such/runner",
+								  .dir = BAD },
+				       &r, &fail),
+			 OC_UNAVAILABLE);
 	assert_non_null(strstr(fail.text, "/no/such/runner"));
-	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = "/no/such/folder" }, &r, &fail), OC_NOT_FOUND);
+	assert_int_equal(registry_open(&(struct registry_config){ .runner_path = RUNNER,
+								  .dir = "/no/such/folder" },
+				       &r, &fail),
+			 OC_NOT_FOUND);
 	assert_null(r);
 }
 

@@ -22,14 +22,15 @@ static void start(const char *user)
 	scratch = mem_printf("%s/scratch", dir);
 	state_dir = mem_printf("%s/state", dir);
 	world = mem_printf("%s/world", dir);
-	settings = mem_printf("{\"script\":{\"write_paths\":[\"%s\"]%s%s%s}}", world, user ? ",\"user\":\"" : "", user ? user : "",
-			      user ? "\"" : "");
+	settings = mem_printf("{\"script\":{\"write_paths\":[\"%s\"]%s%s%s}}", world,
+			      user ? ",\"user\":\"" : "", user ? user : "", user ? "\"" : "");
 	so = mem_printf("%s/script.so", dir);
 	mkdir(scratch, 0711);
 	mkdir(state_dir, 0700);
 	mkdir(world, 0777);
 	assert_int_equal(symlink(OPSCASE_BINARY_DIR "/lib/opscase/adapters/script.so", so), 0);
-	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &registry, &fail) != OC_OK)
+	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &registry, &fail) !=
+	    OC_OK)
 		fail_msg("%s", fail.text);
 	config.registry_ref = registry;
 	config.settings = settings;
@@ -65,8 +66,14 @@ static struct host_answer call(enum host_entry entry, const char *params, const 
 	struct host_answer a;
 	struct oc_fail fail = { 0 };
 
-	if (host_call(host, &(struct host_call){ .entry = entry, .operation = "script.exec", .params = params, .idempotency_key = KEY,
-						 .expected_binding = expected, .target = "{\"urn\":\"urn:host:here\"}", .timeout_ms = 20000 },
+	if (host_call(host,
+		      &(struct host_call){ .entry = entry,
+					   .operation = "script.exec",
+					   .params = params,
+					   .idempotency_key = KEY,
+					   .expected_binding = expected,
+					   .target = "{\"urn\":\"urn:host:here\"}",
+					   .timeout_ms = 20000 },
 		      &a, &fail) != OC_OK)
 		fail_msg("%s at %s", fail.text, fail.field);
 	assert_true(a.everything_gone);
@@ -78,7 +85,8 @@ static void expect(enum host_entry entry, const char *params, enum opscase_outco
 	struct host_answer a = call(entry, params, NULL);
 
 	if (a.outcome != outcome || (out && !strstr(a.out, out)))
-		fail_msg("%s %s: %s %s\nout: %s\nerr: %s", host_entry_name(entry), params, host_outcome_name(a.outcome), a.json, a.out, a.err);
+		fail_msg("%s %s: %s %s\nout: %s\nerr: %s", host_entry_name(entry), params,
+			 host_outcome_name(a.outcome), a.json, a.out, a.err);
 	host_answer_done(&a);
 }
 
@@ -99,7 +107,8 @@ static void run_gives(const char *params, enum opscase_outcome outcome, const ch
 static void argv_reaches_the_program_as_it_is(void **state)
 {
 	(void)state;
-	run_gives("{\"argv\":[\"printf\",\"<%s>\",\"a b\",\"$HOME;`id`\",\"\"]}", OPSCASE_DONE, "<a b><$HOME;`id`><>");
+	run_gives("{\"argv\":[\"printf\",\"<%s>\",\"a b\",\"$HOME;`id`\",\"\"]}", OPSCASE_DONE,
+		  "<a b><$HOME;`id`><>");
 }
 
 static void a_script_body_is_read_by_its_interpreter(void **state)
@@ -128,20 +137,23 @@ static void the_exit_code_decides(void **state)
 	run_gives("{\"script\":\"exit 3\",\"expect_exit\":[0,3]}", OPSCASE_DONE, NULL);
 	run_gives("{\"script\":\"kill -9 $$\"}", OPSCASE_FAILED, NULL);
 	run_gives("{\"argv\":[\"no-such-program\"]}", OPSCASE_NOT_APPLIED, NULL);
-	expect(HOST_PROBE, "{\"argv\":[\"no-such-program\"]}", OPSCASE_NOT_APPLIED, NULL); /* and no mark stays */
+	expect(HOST_PROBE, "{\"argv\":[\"no-such-program\"]}", OPSCASE_NOT_APPLIED,
+	       NULL); /* and no mark stays */
 }
 
 static void files_are_written_only_where_it_may(void **state)
 {
 	AUTO(str) char *outside = mem_printf("{\"argv\":[\"touch\",\"%s/x\"]}", world);
-	AUTO(str) char *allowed = mem_printf("{\"argv\":[\"touch\",\"%s/x\"],\"write_paths\":[\"%s\"]}", world, world);
+	AUTO(str)
+	char *allowed = mem_printf("{\"argv\":[\"touch\",\"%s/x\"],\"write_paths\":[\"%s\"]}", world, world);
 	AUTO(str) char *link_path = mem_printf("%s/link", world);
 	AUTO(str) char *by_link = mem_printf("{\"argv\":[\"true\"],\"write_paths\":[\"%s\"]}", link_path);
 
 	(void)state;
 	run_gives(outside, OPSCASE_FAILED, NULL);
 	run_gives("{\"argv\":[\"touch\",\"/etc/opscase-was-here\"]}", OPSCASE_FAILED, NULL);
-	run_gives("{\"script\":\"echo x > in-scratch && cat in-scratch && echo y > /dev/null\"}", OPSCASE_DONE, "x\n");
+	run_gives("{\"script\":\"echo x > in-scratch && cat in-scratch && echo y > /dev/null\"}",
+		  OPSCASE_DONE, "x\n");
 	run_gives(allowed, OPSCASE_DONE, NULL);
 	run_gives("{\"argv\":[\"true\"],\"write_paths\":[\"/etc\"]}", OPSCASE_REFUSED, NULL);
 	assert_int_equal(symlink("/etc", link_path), 0);
@@ -150,7 +162,8 @@ static void files_are_written_only_where_it_may(void **state)
 
 static void there_is_no_network_unless_the_step_asks(void **state)
 {
-	static const char dial[] = "\"argv\":[\"bash\",\"-c\",\"exec 3<>/dev/tcp/127.0.0.1/9\"],\"expect_exit\":[1]";
+	static const char dial[] =
+		"\"argv\":[\"bash\",\"-c\",\"exec 3<>/dev/tcp/127.0.0.1/9\"],\"expect_exit\":[1]";
 	AUTO(str) char *without = mem_printf("{%s}", dial);
 	AUTO(str) char *with = mem_printf("{%s,\"network\":true}", dial);
 	struct host_answer a;
@@ -188,15 +201,22 @@ static void others_are_signalled_only_if_the_step_asks(void **state)
 static void limits_hold(void **state)
 {
 	(void)state;
-	run_gives("{\"script\":\"ulimit -n; ulimit -t; ulimit -f\",\"limits\":{\"files\":64,\"cpu_s\":5,\"file_mb\":1}}", OPSCASE_DONE, "64\n5\n2048");
-	run_gives("{\"argv\":[\"head\",\"-c\",\"2000000\",\"/dev/zero\"],\"limits\":{\"file_mb\":0}}", OPSCASE_DONE, NULL); /* a pipe is no file */
-	run_gives("{\"script\":\"head -c 2000000 /dev/zero > big\",\"limits\":{\"file_mb\":1}}", OPSCASE_FAILED, NULL);
+	run_gives(
+		"{\"script\":\"ulimit -n; ulimit -t; ulimit -f\",\"limits\":{\"files\":64,\"cpu_s\":5,\"file_mb\":1}}",
+		OPSCASE_DONE, "64\n5\n2048");
+	run_gives("{\"argv\":[\"head\",\"-c\",\"2000000\",\"/dev/zero\"],\"limits\":{\"file_mb\":0}}",
+		  OPSCASE_DONE, NULL); /* a pipe is no file */
+	run_gives("{\"script\":\"head -c 2000000 /dev/zero > big\",\"limits\":{\"file_mb\":1}}",
+		  OPSCASE_FAILED, NULL);
 }
 
 static void a_daemon_that_a_script_starts_does_not_outlive_it(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"script\":\"setsid sh -c 'trap \\\"\\\" TERM; echo $$ > %s/pid; sleep 600' &\\n"
-					    "while [ ! -s %s/pid ]; do sleep 0.01; done\",\"write_paths\":[\"%s\"]}", world, world, world);
+	AUTO(str)
+	char *params =
+		mem_printf("{\"script\":\"setsid sh -c 'trap \\\"\\\" TERM; echo $$ > %s/pid; sleep 600' &\\n"
+			   "while [ ! -s %s/pid ]; do sleep 0.01; done\",\"write_paths\":[\"%s\"]}",
+			   world, world, world);
 	AUTO(str) char *file = mem_printf("%s/pid", world);
 	pid_t pid = 0;
 
@@ -210,7 +230,9 @@ static void a_daemon_that_a_script_starts_does_not_outlive_it(void **state)
 
 static void the_same_key_runs_once(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"script\":\"echo x >> %s/n; wc -l < %s/n\",\"write_paths\":[\"%s\"]}", world, world, world);
+	AUTO(str)
+	char *params = mem_printf("{\"script\":\"echo x >> %s/n; wc -l < %s/n\",\"write_paths\":[\"%s\"]}",
+				  world, world, world);
 	struct host_answer a;
 
 	(void)state;
@@ -246,7 +268,9 @@ static void *kill_worker_soon(void *arg)
 
 static void crash_while_running(const char *more)
 {
-	AUTO(str) char *params = mem_printf("{\"script\":\"echo $$ > %s/pid; sleep 30\",\"write_paths\":[\"%s\"]%s}", world, world, more);
+	AUTO(str)
+	char *params = mem_printf("{\"script\":\"echo $$ > %s/pid; sleep 30\",\"write_paths\":[\"%s\"]%s}",
+				  world, world, more);
 	AUTO(str) char *file = mem_printf("%s/pid", world);
 	pthread_t killer;
 
@@ -268,15 +292,21 @@ static void after_a_crash_the_check_knows(void **state)
 {
 	(void)state;
 	crash_while_running(",\"check\":{\"argv\":[\"false\"]}");
-	expect(HOST_PROBE, "{\"argv\":[\"true\"],\"check\":{\"argv\":[\"false\"]}}", OPSCASE_NOT_APPLIED, NULL);
+	expect(HOST_PROBE, "{\"argv\":[\"true\"],\"check\":{\"argv\":[\"false\"]}}", OPSCASE_NOT_APPLIED,
+	       NULL);
 	expect(HOST_PROBE, "{\"argv\":[\"true\"],\"check\":{\"argv\":[\"true\"]}}", OPSCASE_APPLIED, NULL);
-	expect(HOST_PROBE, "{\"argv\":[\"true\"],\"check\":{\"argv\":[\"sh\",\"-c\",\"exit 2\"]}}", OPSCASE_UNCLEAR, NULL);
-	expect(HOST_RUN, "{\"argv\":[\"echo\",\"again\"],\"check\":{\"argv\":[\"false\"]}}", OPSCASE_DONE, "again");
+	expect(HOST_PROBE, "{\"argv\":[\"true\"],\"check\":{\"argv\":[\"sh\",\"-c\",\"exit 2\"]}}",
+	       OPSCASE_UNCLEAR, NULL);
+	expect(HOST_RUN, "{\"argv\":[\"echo\",\"again\"],\"check\":{\"argv\":[\"false\"]}}", OPSCASE_DONE,
+	       "again");
 }
 
 static void a_check_writes_nothing(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"argv\":[\"true\"],\"write_paths\":[\"%s\"],\"check\":{\"argv\":[\"touch\",\"%s/looked\"]}}", world, world);
+	AUTO(str)
+	char *params = mem_printf(
+		"{\"argv\":[\"true\"],\"write_paths\":[\"%s\"],\"check\":{\"argv\":[\"touch\",\"%s/looked\"]}}",
+		world, world);
 
 	(void)state;
 	expect(HOST_PROBE, params, OPSCASE_NOT_APPLIED, NULL); /* touch says 1 */
@@ -286,9 +316,13 @@ static void a_program_that_was_replaced_is_not_run(void **state)
 {
 	AUTO(str) char *program = mem_printf("%s/mend", world);
 	AUTO(str) char *params = mem_printf("{\"argv\":[\"%s\"]}", program);
-	AUTO(str) char *command = mem_printf("printf '#!/bin/sh\\necho good\\n' > '%s' && chmod 755 '%s'", program, program);
-	AUTO(str) char *replace = mem_printf("printf '#!/bin/sh\\necho evil\\n' > '%s.new' && chmod 755 '%s.new' && mv '%s.new' '%s'", program,
-					     program, program, program);
+	AUTO(str)
+	char *command =
+		mem_printf("printf '#!/bin/sh\\necho good\\n' > '%s' && chmod 755 '%s'", program, program);
+	AUTO(str)
+	char *replace = mem_printf(
+		"printf '#!/bin/sh\\necho evil\\n' > '%s.new' && chmod 755 '%s.new' && mv '%s.new' '%s'",
+		program, program, program, program);
 	AUTO(str) char *binding = NULL;
 	struct host_answer a;
 
@@ -311,8 +345,10 @@ static void a_program_that_was_replaced_is_not_run(void **state)
 
 static void undo_is_what_the_step_says_and_once(void **state)
 {
-	AUTO(str) char *params = mem_printf("{\"argv\":[\"true\"],\"write_paths\":[\"%s\"],\"undo\":{\"script\":\"echo u >> %s/undone; wc -l < %s/undone\"}}",
-					    world, world, world);
+	AUTO(str)
+	char *params = mem_printf(
+		"{\"argv\":[\"true\"],\"write_paths\":[\"%s\"],\"undo\":{\"script\":\"echo u >> %s/undone; wc -l < %s/undone\"}}",
+		world, world, world);
 
 	(void)state;
 	expect(HOST_RUN, params, OPSCASE_DONE, NULL);
@@ -326,7 +362,10 @@ static void undo_is_what_the_step_says_and_once(void **state)
 
 static void the_approver_sees_what_would_run(void **state)
 {
-	struct host_answer a = call(HOST_DRY_RUN, "{\"argv\":[\"systemctl\",\"restart\",\"it's\"],\"network\":true,\"check\":{\"argv\":[\"true\"]}}", NULL);
+	struct host_answer a = call(
+		HOST_DRY_RUN,
+		"{\"argv\":[\"systemctl\",\"restart\",\"it's\"],\"network\":true,\"check\":{\"argv\":[\"true\"]}}",
+		NULL);
 	AUTO(json) json_t *v = NULL;
 	const char *diff;
 

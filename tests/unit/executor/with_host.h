@@ -46,15 +46,21 @@ static inline void with_host_init(struct with_host *w, void (*change)(struct hos
 	w->scratch = mem_printf("%s/scratch", dir);
 	w->ledger = mem_printf("%s/ledger", dir);
 	w->pid_file = mem_printf("%s/pids", dir);
-	w->settings = mem_printf("{\"ledger\":{\"file\":\"%s\"},\"ledgershared\":{\"file\":\"%s\"}}", w->ledger, w->ledger);
+	w->settings = mem_printf("{\"ledger\":{\"file\":\"%s\"},\"ledgershared\":{\"file\":\"%s\"}}",
+				 w->ledger, w->ledger);
 	mkdir(w->scratch, 0700);
 	link_into(dir, OPSCASE_BINARY_DIR "/tests/adapters/ledger.so", "ledger.so");
 	link_into(dir, OPSCASE_BINARY_DIR "/tests/adapters/ledgershared.so", "ledgershared.so");
 	link_into(dir, OPSCASE_BINARY_DIR "/lib/opscase/adapters/noop.so", "noop.so");
-	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &w->registry, &fail) != OC_OK)
+	if (registry_open(&(struct registry_config){ .runner_path = RUNNER, .dir = dir }, &w->registry,
+			  &fail) != OC_OK)
 		fail_msg("%s", fail.text);
-	w->config = (struct host_config){ .runner_path = RUNNER, .registry_ref = w->registry, .settings = w->settings,
-					  .scratch_dir = w->scratch, .grace_ms = 300, .term_ms = 200 };
+	w->config = (struct host_config){ .runner_path = RUNNER,
+					  .registry_ref = w->registry,
+					  .settings = w->settings,
+					  .scratch_dir = w->scratch,
+					  .grace_ms = 300,
+					  .term_ms = 200 };
 	if (change)
 		change(&w->config);
 	if (host_new(&w->config, &w->host, &fail) != OC_OK)
@@ -86,16 +92,24 @@ static inline struct host_answer run_as(struct with_host *w, const struct host_c
 	return a;
 }
 
-static inline struct host_answer run(struct with_host *w, const char *operation, const char *params, int64_t timeout_ms)
+static inline struct host_answer run(struct with_host *w, const char *operation, const char *params,
+				     int64_t timeout_ms)
 {
-	return run_as(w, &(struct host_call){ .entry = HOST_RUN, .operation = operation, .params = params,
-					      .idempotency_key = KEY, .tenant = "t", .timeout_ms = timeout_ms });
+	return run_as(w, &(struct host_call){ .entry = HOST_RUN,
+					      .operation = operation,
+					      .params = params,
+					      .idempotency_key = KEY,
+					      .tenant = "t",
+					      .timeout_ms = timeout_ms });
 }
 
 static inline enum opscase_outcome probe(struct with_host *w)
 {
-	struct host_answer a = run_as(w, &(struct host_call){ .entry = HOST_PROBE, .operation = "ledger.append",
-							      .params = "{}", .idempotency_key = KEY, .tenant = "t" });
+	struct host_answer a = run_as(w, &(struct host_call){ .entry = HOST_PROBE,
+							      .operation = "ledger.append",
+							      .params = "{}",
+							      .idempotency_key = KEY,
+							      .tenant = "t" });
 	enum opscase_outcome o = a.outcome;
 
 	host_answer_done(&a);
