@@ -271,6 +271,22 @@ static void two_hundred_cases_close_and_the_outbox_is_empty(void **state)
 	rig_stop(&r);
 }
 
+static void a_transition_takes_two_round_trips(void **state)
+{
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	unsigned long before;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	before = pg_round_trips(pg);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	assert_int_equal(pg_round_trips(pg) - before, 2);
+	before = pg_round_trips(pg);
+	open_case(DRIVE_AUTO, id);
+	assert_int_equal(pg_round_trips(pg) - before, 2);
+}
+
 static void a_refusal_writes_one_row_and_the_same_again_is_counted(void **state)
 {
 	char id[UUID_TEXT];
@@ -498,6 +514,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_transition_takes_two_round_trips),
 		cmocka_unit_test(a_refusal_writes_one_row_and_the_same_again_is_counted),
 		cmocka_unit_test(a_stale_version_and_a_foreign_voice_write_nothing),
 		cmocka_unit_test(the_timeline_is_a_chain_that_breaks_when_a_row_is_changed),

@@ -22,6 +22,7 @@ struct pg {
 	PGconn *conn;
 	char sqlstate[6];
 	unsigned next_id, sent;
+	unsigned long round_trips;
 	bool in_pipeline;
 	bool in_tx; /* as of the last answer: a connection lost inside one is not silently made again */
 	struct prepared prepared[PREPARED_SLOTS];
@@ -128,6 +129,11 @@ int pg_socket(const struct pg *pg)
 {
 	return PQsocket(pg->conn);
 }
+unsigned long pg_round_trips(const struct pg *pg)
+{
+	return pg->round_trips;
+}
+
 const char *pg_sqlstate(const struct pg *pg)
 {
 	return pg->sqlstate;
@@ -232,6 +238,7 @@ enum oc_err pg_sync(struct pg *pg, struct pg_result **results, unsigned n, struc
 
 	if (!pg->in_pipeline || !PQpipelineSync(pg->conn))
 		return fail_from(pg, NULL, reterr);
+	pg->round_trips++;
 	for (unsigned i = 0; i < pg->sent; i++) {
 		PGresult *res = NULL;
 

@@ -22,6 +22,8 @@ void pg_close(struct pg *pg);
 DEFINE_AUTO(pg, struct pg *, pg_close);
 bool pg_alive(const struct pg *pg);
 int pg_socket(const struct pg *pg);
+unsigned long pg_round_trips(
+	const struct pg *pg);                 /* since it was opened: what a test holds a promise against */
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" if none */
 /* Worth running the whole transaction again: 40001, 40P01. */
 bool pg_retryable(const struct pg *pg);
