@@ -125,10 +125,12 @@ enum oc_err cli_token_create(struct cli *cli, struct oc_fail *reterr)
 	AUTO(remote_answer) struct remote_answer answer = { 0 };
 	AUTO(json) json_t *body = json_object();
 	const char *role = cli_option(cli, "role"), *expires = cli_option(cli, "expires"), *token;
-	const char *name = cli_arg(cli, 0);
+	const char *name = cli_arg(cli, 0) ? cli_arg(cli, 0) : cli_option(cli, "name");
 	long long s = 0;
 	enum oc_err err;
 
+	if (!name)
+		return oc_fail(reterr, OC_BAD_REQUEST, "whose token? opscase token create NAME --role ROLE");
 	if (!role)
 		return oc_fail(reterr, OC_BAD_REQUEST,
 			       "which --role: viewer, operator, approver, admin or service?");

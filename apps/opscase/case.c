@@ -291,12 +291,21 @@ static bool reached(const json_t *c, const char *until)
 
 		if (n == strlen(status) && strncmp(w, status, n) == 0)
 			return true;
-		if (n == 6 && strncmp(w, "people", 6) == 0 && str_eq(status, "WAIT_GATE") &&
-		    !json_str(c, "command"))
+		if (n == 6 && strncmp(w, "people", 6) == 0 && case_asks_people(c))
 			return true;
 		w += n + (w[n] == ',');
 	}
 	return false;
+}
+
+static void say_people_asked(const struct cli *cli, const char *id)
+{
+	AUTO(text) struct text out = { 0 };
+
+	out_styled(&out, cli->colour, OUT_WARN, "     waits for people to answer");
+	text_addf(&out, ": opscase gate show %s\n", id);
+	fputs(out.s, stdout);
+	fflush(stdout);
 }
 
 enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct oc_fail *reterr)
@@ -308,7 +317,7 @@ enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct
 	char etag[64] = "";
 	long long timeout_s = 0;
 	int64_t began = clock_mono_ms();
-	unsigned away = 0;
+	unsigned away = 0, people_seen = 0;
 	enum oc_err err = cli_option_int(cli, "timeout", 1, 86400 * 7, &timeout_s, reterr);
 
 	if (err != OC_OK)
@@ -363,12 +372,24 @@ enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct
 				fputs(text_str(&out), stdout);
 			}
 			fflush(stdout);
-			if (reached(last, until ? until : "CLOSED,PARKED"))
-				break;
-		} else if (json_str(last, "command") && reached(last, "WAIT_GATE")) {
-			/* whether people are waited for changes without the version: look at the whole case */
-			etag[0] = '\0';
 		}
+		/* That people are asked changes no version: it is seen by looking at the decisions. */
+		if (reached(last, "WAIT_GATE")) {
+			AUTO(remote_answer) struct remote_answer full = { 0 };
+
+			if (remote_get(r, &full, reterr, "/case/%s?include=decisions", id) == OC_OK &&
+			    json_int_or(full.data, "version", 0) == json_int_or(last, "version", -1)) {
+				json_decref(last);
+				last = json_incref(full.data);
+				/* once it stays so: a gate that counts an approval looks the same for a moment */
+				people_seen = case_asks_people(last) ? people_seen + 1 : 0;
+				if (people_seen == 4 && !cli->json &&
+				    !reached(last, until ? until : "CLOSED,PARKED"))
+					say_people_asked(cli, id);
+			}
+		}
+		if (reached(last, until ? until : "CLOSED,PARKED"))
+			break;
 		if (timeout_s && clock_mono_ms() - began > timeout_s * 1000)
 			return oc_fail(reterr, OC_UNAVAILABLE, "still %s after %lld s",
 				       json_str_or(last, "status", "?"), timeout_s);

@@ -122,6 +122,7 @@ static options tenant_options = {
 	END,
 };
 static options token_options = {
+	{ "name",         "NAME", "whose; the same as the argument"                              },
 	{ "role",         "ROLE", "viewer, operator, approver, admin or service"                 },
 	{ "expires",      "TIME", "after 12h, 30d, ...; never by default"                        },
 	{ "installation", NULL,   "good for every tenant (admin and service)"                    },
@@ -213,7 +214,7 @@ const struct cli_command cli_commands[] = {
 
 	{ "tenant create", "CODE", cli_tenant_create, "make a tenant", NULL, tenant_options, 0 },
 	{ "tenant list", "", cli_tenant_list, "list tenants", NULL, NULL, 0 },
-	{ "token create", "NAME", cli_token_create, "make a token; it is shown once", NULL, token_options,
+	{ "token create", "[NAME]", cli_token_create, "make a token; it is shown once", NULL, token_options,
          0 },
 	{ "token list", "", cli_token_list, "list tokens, never their text", NULL, NULL, 0 },
 	{ "token revoke", "ID", cli_token_revoke, "a token is good no more, at once", NULL, NULL, 0 },

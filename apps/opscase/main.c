@@ -15,7 +15,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* What libraries of ours report on the way is for the service's log, not for people at a terminal. */
 	if (!getenv("OPSCASE_LOG"))
-		log_set_level(LOG_WARN);
+		log_set_level(LOG_ERROR);
 	err = cli_parse(&cli, argc, argv, &fail);
 	if (err == OC_OK && cli_flag(&cli, "help")) {
 		AUTO(text) struct text help = { 0 };

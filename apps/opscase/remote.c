@@ -135,7 +135,7 @@ static enum oc_err explain(const json_t *doc, int status, struct oc_fail *reterr
 		json_array_foreach(errors, i, one)
 			text_addf(&said, "\n  %s: %s", json_str_or(one, "pointer", "/"),
 				  json_str_or(one, "text", ""));
-	if (json_array_size(legal)) {
+	if (json_array_size(legal) && !strstr(text_str(&said), "legal now")) {
 		text_addf(&said, "\n  the case is %s; legal now:", json_str_or(doc, "case_status", "?"));
 		json_array_foreach(legal, i, one) text_addf(&said, " %s", json_string_value(one));
 	} else if (err == OC_UNAUTHENTICATED || err == OC_BUSY) {

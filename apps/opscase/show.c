@@ -12,6 +12,21 @@ enum oc_err show_json(const json_t *doc)
 	return OC_OK;
 }
 
+bool case_asks_people(const json_t *c)
+{
+	const json_t *d;
+	size_t i;
+
+	if (!str_eq(json_str(c, "status"), "WAIT_GATE"))
+		return false;
+	if (str_eq(json_str(json_object_get(c, "waits_for"), "for"), "people"))
+		return true;
+	json_array_foreach(json_object_get(c, "decisions"), i,
+			   d) if (str_eq(json_str(d, "status"), "pending") &&
+				  json_int_or(d, "epoch", -1) == json_int_or(c, "epoch", 0)) return true;
+	return false;
+}
+
 static void add_clean(struct text *out, const char *s)
 {
 	out_clean(out, s, false);
@@ -60,9 +75,7 @@ static void show_waits(const struct cli *cli, const json_t *c, struct text *out)
 	const json_t *waits = json_object_get(c, "waits_for");
 	const char *what = json_str(waits, "for"), *command = json_str(c, "command");
 
-	if (!what && str_eq(json_str(c, "status"), "WAIT_GATE") && !command)
-		what = "people";
-	if (str_eq(what, "people")) {
+	if (case_asks_people(c)) {
 		out_styled(out, cli->colour, OUT_WARN, "  waits for people to answer");
 		text_addf(out, "; the card: opscase gate show %s\n", json_str_or(c, "id", ""));
 	} else if (what || command) {

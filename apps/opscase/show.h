@@ -3,6 +3,8 @@
 #include "apps/opscase/out.h"
 #include "apps/opscase/remote.h"
 
+/* The gate has answered and waits for people: known from a read with include=decisions, or from `waits_for`. */
+bool case_asks_people(const json_t *c);
 enum oc_err show_json(const json_t *doc); /* to standard output */
 /* The answer of a write: the case, short, or as JSON. */
 enum oc_err show_answer(struct cli *cli, const json_t *c);

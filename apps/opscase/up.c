@@ -560,6 +560,8 @@ enum oc_err cli_up(struct cli *cli, struct oc_fail *reterr)
 			 .with_service = !cli_flag(cli, "no-service") };
 	enum oc_err err;
 
+	if (!getenv("OPSCASE_LOG"))
+		log_set_level(LOG_WARN);
 	up.data = datadir_path(cli_option(cli, "data"));
 	err = load_settings(&up, &up.settings, reterr);
 	if (err == OC_OK) {
