@@ -27,9 +27,9 @@ static bool current_plan(struct drive *d, json_t **ret)
 
 static bool lint(struct api_call *c, const json_t *plan)
 {
-	struct plan_lint_options options = { .tenant = c->tenant,
-					     .permits = c->deps->permits,
-					     .ctx = c->deps->ctx };
+	struct plan_lint_options options = {
+		.tenant = c->tenant, .none_allowed = true, .permits = c->deps->permits, .ctx = c->deps->ctx
+	};
 	struct plan_findings *found = mem_alloc(sizeof(*found));
 	struct oc_fail fail = { 0 };
 	bool fine = true;

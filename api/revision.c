@@ -135,12 +135,13 @@ enum oc_err revision_plan(const json_t *current, const json_t *body, const struc
 				    verify_for(json_object_get(plan, "verify"),
 					       json_array_size(json_object_get(plan, "steps"))));
 		json_object_del(plan, "risk_score");
-		/* A single step that nothing takes back: said as such, so that the approver reads it on the card. */
-		if (op && !given(body, "compensate") && !plan_can_undo(op, json_object_get(step, "params")) &&
-		    operation_find(ops, "noop"))
-			json_object_set_new(plan, "rollback",
-					    json_pack("{s:[{s:s, s:{}, s:i, s:i}]}", "steps", "action",
-						      "noop", "params", "timeout_s", 10, "retry", 0));
+		/* A single step that nothing takes back: said as such, so that policy and the approver know it. */
+		if (op && !given(body, "compensate") && !plan_can_undo(op, json_object_get(step, "params"))) {
+			AUTO(str)
+			char *none = mem_printf("%s has no undo, and no other way back was given", op->name);
+
+			json_object_set_new(plan, "rollback", json_pack("{s:s}", "none", none));
+		}
 	}
 	if (given(body, "rollback"))
 		json_object_set(plan, "rollback", given(body, "rollback"));

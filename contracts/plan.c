@@ -4,6 +4,8 @@
 
 /* Where no deadline is given: the longest window, and time for late data and for the bucket to close. */
 #define VERIFY_SLACK_S 300
+#define CALL_SLACK_S \
+	330 /* a call check's windows begin at five-minute marks: up to one more bucket, and its delay */
 
 static json_t *whole(const json_t *v)
 {
@@ -174,8 +176,10 @@ static enum oc_err parse_verify(const json_t *o, const char *at, struct plan_ver
 
 		snprintf(where, sizeof(where), "%s/checks/%zu", at, i);
 		TRY(parse_check(json_array_get(checks, i), where, &v->check[i], reterr));
-		if (v->check[i].window_s > longest)
-			longest = v->check[i].window_s;
+		const int takes = v->check[i].window_s + (v->check[i].kind == CHECK_CALL ? CALL_SLACK_S : 0);
+
+		if (takes > longest)
+			longest = takes;
 	}
 	TRY(get_int(o, at, "settle_s", false, 3600, &v->settle_s, reterr));
 	TRY(get_int(o, at, "baseline_s", false, 604800, &v->baseline_s, reterr));

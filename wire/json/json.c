@@ -68,7 +68,7 @@ char *json_text(const json_t *v)
 }
 char *json_pretty(const json_t *v)
 {
-	return dump(v, JSON_INDENT(2));
+	return dump(v, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 char *json_canonical(const json_t *v)
 {

@@ -273,7 +273,7 @@ static void a_script_in_the_body_replaces_the_steps_and_keeps_the_proof(void **s
 	assert_int_equal(json_array_size(json_at(plan, "/verify/checks")), 1);
 	assert_string_equal(json_str(json_at(plan, "/verify/checks/0"), "kind"), "http");
 	/* what would have taken back the other steps is not carried over; that nothing takes it back is said */
-	assert_string_equal(json_str(json_at(plan, "/rollback/steps/0"), "action"), "noop");
+	assert_non_null(strstr(json_str(json_at(plan, "/rollback"), "none"), "has no undo"));
 	assert_null(json_object_get(plan, "risk_score"));
 }
 
