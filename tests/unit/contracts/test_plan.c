@@ -594,11 +594,11 @@ static void a_parsed_plan_has_what_the_document_says(void **state)
 	assert_int_equal(p->verify.check[2].expect_status, 200);
 	assert_int_equal(p->verify.settle_s, 7);
 	assert_int_equal(p->verify.baseline_s, 900);
-	/* longest window + five minutes */
+	/* longest window, a call bucket and five minutes */
 	assert_int_equal(p->verify.deadline_s, 930);
 	/* 60 + (20 + 100*3 + (2+4)*1.5) + (20 + 60*2 + 3) */
 	assert_int_equal(plan_exec_budget_s(p), 60 + 20 + 300 + 9 + 20 + 120 + 3);
-	assert_int_equal(plan_verify_budget_s(p), 60 + 7 + 600);
+	assert_int_equal(plan_verify_budget_s(p), 60 + 7 + 930);
 }
 
 static void the_fingerprint_is_of_action_target_and_params(void **state)
