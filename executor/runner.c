@@ -378,10 +378,10 @@ static void on_leash(struct talk *t)
 		return;
 	lease = atomic_load(&leash->lease_until_ms);
 	if (lease != t->lease_seen_ms) {
-		char text[64];
+		char text[96];
 
 		t->lease_seen_ms = lease;
-		snprintf(text, sizeof(text), "{\"t\":\"lease\",\"ms\":%lld}",
+		snprintf(text, sizeof(text), "{\"t\":\"lease\",\"serial\":%u,\"ms\":%lld}", t->r->calls,
 			 (long long)(lease - runner_boot_ms()));
 		control(t, text);
 	}
@@ -410,11 +410,11 @@ static int64_t next_ms(struct talk *t)
 		end = t->asked_ms + ending + GIVE_UP_MS;
 	/* It has answered and does not end: nothing more can come of waiting. */
 	if (t->answered && !t->r->shared && !t->kill_asked) {
-		if (now >= t->answered_ms + times->grace_ms) {
+		if (now >= t->answered_ms + CLOSE_MS) {
 			t->kill_asked = true;
 			control(t, "{\"t\":\"kill\"}");
-		} else if (t->answered_ms + times->grace_ms < end) {
-			end = t->answered_ms + times->grace_ms;
+		} else if (t->answered_ms + CLOSE_MS < end) {
+			end = t->answered_ms + CLOSE_MS;
 		}
 	}
 	if (t->reason != GOING && now >= end) {
@@ -481,6 +481,9 @@ static bool send_call(struct talk *t, const char *secrets)
 		  (long long)t->times->timeout_ms,
 		  (long long)(t->times->timeout_ms + t->times->grace_ms + t->times->term_ms),
 		  t->times->reply_max);
+	text_addf(&text, ",\"serial\":%u", t->r->calls);
+	if (t->lease_seen_ms)
+		text_addf(&text, ",\"lease_ms\":%lld", (long long)(t->lease_seen_ms - runner_boot_ms()));
 	add_field(&text, "entry", host_entry_name(c->entry));
 	add_field(&text, "operation", c->operation);
 	add_field(&text, "params", c->params);
@@ -614,8 +617,6 @@ enum oc_err runner_exchange(struct runner *r, const struct host_call *call, cons
 	sent = sent && send_call(&t, secrets);
 	if (!sent)
 		t.killed = r->shared;
-	else if (t.lease_seen_ms && r->shared)
-		t.lease_seen_ms = 0; /* so that on_leash tells it */
 	on_leash(&t);
 	listen(&t);
 	on_call_line(&t);

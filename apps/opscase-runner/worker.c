@@ -31,6 +31,8 @@ struct worker {
 	/* Shared with the thread that listens for cancel. */
 	pthread_mutex_t lock;
 	bool busy, cancel_wanted;
+	int64_t serial;                        /* of the call under way; 0: none */
+	int64_t hard_until_ms, lease_until_ms; /* boot time */
 };
 
 /* What an entry answers through. */
@@ -114,14 +116,48 @@ static struct sink sink_make(struct worker *w, size_t limit)
 
 /* ---- the listening thread */
 
-static void set_timer(struct worker *w, int64_t ms)
+static int64_t boot_ms(void)
 {
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* The kernel ends a shared runner when its call should long be over, whoever hangs. Locked. */
+static void set_timer(struct worker *w)
+{
+	int64_t at = w->lease_until_ms && w->lease_until_ms < w->hard_until_ms ? w->lease_until_ms
+									       : w->hard_until_ms;
 	struct itimerspec when = {
-		.it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }
+		.it_value = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 }
 	};
 
 	if (w->has_timer)
-		timer_settime(w->timer, 0, &when, NULL);
+		timer_settime(w->timer, TIMER_ABSTIME, &when, NULL);
+}
+
+static void begin_call(struct worker *w, const json_t *m)
+{
+	const json_t *lease = json_object_get(m, "lease_ms");
+	int64_t now = boot_ms();
+
+	pthread_mutex_lock(&w->lock);
+	w->serial = json_integer_value(json_object_get(m, "serial"));
+	w->hard_until_ms = now + json_integer_value(json_object_get(m, "hard_ms"));
+	w->lease_until_ms = lease ? now + json_integer_value(lease) : 0;
+	set_timer(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void end_call(struct worker *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->serial = 0;
+	w->busy = false;
+	w->hard_until_ms = w->lease_until_ms = 0;
+	set_timer(w);
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void on_control(struct worker *w, const char *text, size_t len)
@@ -129,15 +165,18 @@ static void on_control(struct worker *w, const char *text, size_t len)
 	AUTO(json) json_t *m = json_loadb(text, len, 0, NULL);
 	const char *kind = json_string_value(json_object_get(m, "t"));
 
+	pthread_mutex_lock(&w->lock);
 	if (str_eq(kind, "cancel")) {
-		pthread_mutex_lock(&w->lock);
 		w->cancel_wanted = true;
-		pthread_mutex_unlock(&w->lock);
-	} else if (str_eq(kind, "lease")) {
-		int64_t ms = json_integer_value(json_object_get(m, "ms"));
-
-		set_timer(w, ms > 1 ? ms : 1);
+	} else if (str_eq(kind, "lease") && w->serial &&
+		   json_integer_value(json_object_get(m, "serial")) == w->serial) {
+		/* Of another call's lease nothing may be left on this one. */
+		w->lease_until_ms = boot_ms() + json_integer_value(json_object_get(m, "ms"));
+		if (w->lease_until_ms < 1)
+			w->lease_until_ms = 1;
+		set_timer(w);
 	}
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* `run` may not yet be where it looks at what cancel sets, so it is asked again until it is over. */
@@ -227,8 +266,7 @@ static void call(struct worker *w, const json_t *m)
 		tell_sentence(w, "refused", "the adapter has no such entry");
 		return;
 	}
-	if (w->shared)
-		set_timer(w, json_integer_value(json_object_get(m, "hard_ms")));
+	begin_call(w, m);
 	if (stoppable) {
 		pthread_mutex_lock(&w->lock);
 		go_on = !w->cancel_wanted;
@@ -239,11 +277,8 @@ static void call(struct worker *w, const json_t *m)
 		entry(w->ctx, &act, &sink.reply);
 	else
 		sink_send(&sink.reply, OPSCASE_CANCELLED, "{\"error\":\"stopped before it began\"}");
-	pthread_mutex_lock(&w->lock);
-	w->busy = false;
-	pthread_mutex_unlock(&w->lock);
+	end_call(w);
 	fflush(NULL);
-	set_timer(w, 0);
 	if (!sink.sent)
 		tell_sentence(w, "silent", "the adapter returned without an answer");
 	else if (sink.keep)
