@@ -15,6 +15,7 @@
 
 #define GIVE_UP_MS  13000 /* the keeper gives up after 10 s of killing; then we stop waiting for it */
 #define SEND_MS     5000
+#define CLOSE_MS    2000 /* for close() after the answer */
 #define CONTROL_MAX ((size_t)64 << 10)
 
 int64_t runner_boot_ms(void)
