@@ -90,7 +90,7 @@ static options from_options = {
         END
 };
 static options policies_options = {
-	{ "policies", "DIR", "the folder that is tested; ./policies by default" },
+	{ "policies", "DIR", "the folder that is tested; those built in by default" },
         END
 };
 static options reference_options = {
@@ -195,8 +195,8 @@ const struct cli_command cli_commands[] = {
 	{ "runbook show", "NAME", cli_runbook_show, "one runbook", NULL, from_options, CLI_LOCAL },
 	{ "policy test", "FILE...", cli_policy_test, "run cases from a file against a folder of policies",
          NULL, policies_options, CLI_LOCAL },
-	{ "policy lint", "[DIR]", cli_policy_lint, "what is wrong with a folder of policies", NULL, NULL,
-         CLI_LOCAL },
+	{ "policy lint", "[DIR]", cli_policy_lint,
+         "what is wrong with a folder of policies; those built in by default", NULL, NULL, CLI_LOCAL },
 	{ "policy show", "[DIR]", cli_policy_show, "the policies as they are compiled", NULL,
          reference_options, CLI_LOCAL },
 	{ "adapter list", "", cli_adapter_list, "what can be done here: adapters and their operations", NULL,

@@ -260,13 +260,11 @@ static void policies(struct doctor *d)
 	AUTO(policy) struct policy *p = NULL;
 	struct oc_fail fail = { 0 };
 
-	if (!*dir)
-		say(d, FINE, "policies", "those that are built in");
-	else if (policy_load(dir, &p, &fail) != OC_OK)
+	if ((*dir ? policy_load(dir, &p, &fail) : policy_builtin(&p, &fail)) != OC_OK)
 		say(d, FAIL, "policies", "%s", fail.text);
 	else
-		say(d, FINE, "policies", "%zu rules in %s, version %.12s", policy_rule_count(p), dir,
-		    policy_hash(p));
+		say(d, FINE, "policies", "%zu rules %s%s, version %.12s", policy_rule_count(p),
+		    *dir ? "in " : "built in", dir, policy_hash(p));
 }
 
 static void service(struct doctor *d)

@@ -133,7 +133,7 @@ enum oc_err cli_runbook_lint(struct cli *cli, struct oc_fail *reterr)
 
 static enum oc_err load_policy(const char *dir, struct policy **ret, struct oc_fail *reterr)
 {
-	return policy_load(dir ? dir : "policies", ret, reterr);
+	return dir ? policy_load(dir, ret, reterr) : policy_builtin(ret, reterr);
 }
 
 enum oc_err cli_policy_lint(struct cli *cli, struct oc_fail *reterr)

@@ -2,8 +2,20 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include "apps/opscase/cli.h"
 #include "base/log.h"
+
+/* False when a text in it is no UTF-8: then it is said in plain words. */
+static bool say_json(enum oc_err err, const struct oc_fail *fail)
+{
+	AUTO(json)
+	json_t *doc = json_pack("{s:{s:s,s:i,s:s,s:s}}", "error", "kind", oc_err_name(err) + strlen("OC_"),
+				"exit", oc_err_exit(err), "text", fail->text, "field", fail->field);
+	AUTO(str) char *line = doc ? json_text(doc) : NULL;
+
+	return line && fprintf(stderr, "%s\n", line) > 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -29,6 +41,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (err == OC_OK)
 		return cli.exit_code;
+	if (cli.json && say_json(err, &fail))
+		return oc_err_exit(err);
 	if (fail.text[0])
 		fprintf(stderr, "opscase: %s\n", fail.text);
 	else

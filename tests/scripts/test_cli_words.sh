@@ -67,6 +67,8 @@ says 65 "http.port = '70000' does not fit: a number from 0 to 65535" up --http.p
 says 65 'brings its own PostgreSQL' up --db.api=host=x
 says 65 'no line of an export' audit verify "$0"
 
+says 69 '^\{"error":\{"kind":"UNAVAILABLE","exit":69,' case list --json
+
 # nobody there: what to do next, and a code that says so
 says 69 'start it with .opscase up' case list
 OPSCASE_TOKEN=x says 69 'nobody answers at http://127.0.0.1:9' case list --url http://127.0.0.1:9

@@ -111,7 +111,11 @@ check "at the address it had" test "$(ask case list --json | jq length)" = 1
 ask audit export > "$dir/export.jsonl"
 check "with its timeline unbroken" "$opscase" audit verify "$dir/export.jsonl"
 
-# a database that is behind what the folder knew
+# a database that is behind what the folder knew, with a case that waits at the gate
+gated=$(ask case create "waits for people" --template script.exec --param program=/bin/true --param undo_program=/bin/true \
+	--param check_program=/bin/true --json | jq -r .id)
+ask case watch "$gated" --until people --timeout 60 > "$dir/watch.log" 2>&1
+check "a case waits at the gate" test $? = 0 || cat "$dir/watch.log"
 kill -TERM "$up"
 wait "$up"
 check "it ends well when asked to" test $? = 0
@@ -122,8 +126,17 @@ check "and says that effects are off" grep -q 'effects are off: .* seen 999999' 
 ask doctor > "$dir/doctor.log" 2>&1
 check "doctor says so, too" grep -Eq 'FAIL .*effects .*restore --finish' "$dir/doctor.log"
 check "restore --finish makes it safe to go on" ask restore --finish --yes
+check "the case at the gate is parked: nobody knows what was done" \
+	test "$(ask case show "$gated" --json | jq -r '.status + " " + .park_reason')" = "PARKED outcome_unknown"
+check "its decision is void" test "$("$opscase" gate show "$gated" --json --data "$dir/a" | jq -r .status)" = void
+ask audit export > "$dir/export.jsonl"
+check "the row that says so is in the chain" "$opscase" audit verify "$dir/export.jsonl"
+check "somebody who looked can say so" ask case settle "$gated" not_applied --reason "looked: nothing"
 check "effects are on" test "$(ask restore --json | jq -r .effects)" = on
-check "ids go on behind the mark" test "$(ask case create after --json | jq -r .status)" != ""
+ask case create after --template noop --watch > "$dir/watch.log" 2>&1
+check "a new case goes all the way" test $? = 0 || cat "$dir/watch.log"
+check "with ids behind the mark, so that none is given out twice" \
+	test "$(ask restore --json | jq -r .outbox_high_water)" -gt 999999
 kill -TERM "$up"
 wait "$up"
 check "and stay on at the next start" up a
