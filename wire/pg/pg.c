@@ -96,8 +96,11 @@ static void quiet(void *arg, const char *message)
 enum oc_err pg_open(const char *conninfo, const char *application, struct pg **ret, struct oc_fail *reterr)
 {
 	AUTO(pg) struct pg *pg = mem_alloc(sizeof(*pg));
-	const char *keys[] = { "dbname", "fallback_application_name", "connect_timeout", NULL };
-	const char *vals[] = { conninfo, application, "10", NULL };
+	/* Our statements are constants, prepared once, and made to be planned once: with arrays of one element
+	 * PostgreSQL would otherwise think a plan of its own for each call cheaper, and spend more time on planning
+	 * than on everything else together. First, so that a conninfo with options of its own has the last word. */
+	const char *keys[] = { "options", "dbname", "fallback_application_name", "connect_timeout", NULL };
+	const char *vals[] = { "-c plan_cache_mode=force_generic_plan", conninfo, application, "10", NULL };
 
 	pg->conn = PQconnectdbParams(keys, vals, 1);
 	if (PQstatus(pg->conn) != CONNECTION_OK) {
