@@ -51,6 +51,7 @@ struct http_server {
 	struct MHD_Daemon *daemon;
 	unsigned port;
 	char *cert, *key;
+	char trouble[256]; /* why it did not start, in the library's words */
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t work, change;
@@ -412,14 +413,16 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **req_ctx,
 
 static void on_log(void *cls, const char *fmt, va_list args)
 {
+	struct http_server *s = cls;
 	char line[512];
 
-	(void)cls;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	vsnprintf(line, sizeof(line), fmt, args);
 #pragma GCC diagnostic pop
 	line[strcspn(line, "\n")] = '\0';
+	if (s->port == 0)
+		snprintf(s->trouble, sizeof(s->trouble), "%.255s", line);
 	/* What clients do wrong is their business; it must not fill the log. */
 	log_debug("%s", line);
 }
@@ -541,23 +544,26 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	}
 	if (addr.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
+	/* No MHD_OPTION_LISTENING_ADDRESS_REUSE: 0 there would take SO_REUSEADDR away, and a service that was killed
+	 * with connections open would not get its port back for a minute. */
 	s->daemon = MHD_start_daemon(flags, (uint16_t)config->port, NULL, NULL, on_request, s,
 				     MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_SOCK_ADDR_LEN,
 				     addr_len, &addr, MHD_OPTION_THREAD_POOL_SIZE, s->config.event_threads,
 				     MHD_OPTION_CONNECTION_LIMIT, s->config.connections,
 				     MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->config.per_address,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, s->config.head_bytes,
-				     MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_LISTENING_ADDRESS_REUSE,
-				     0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+				     MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_NOTIFY_CONNECTION,
+				     on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
 				     MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
 				     keep_escapes, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (!s->daemon) {
-		int why = errno;
+		char why[sizeof(s->trouble)];
 
+		/* errno is that of its cleaning up by now */
+		snprintf(why, sizeof(why), "%s", s->trouble);
 		server_free(s);
 		return oc_fail(reterr, OC_UNAVAILABLE, "cannot listen on %s port %u: %s",
-			       config->address ? config->address : "127.0.0.1", config->port, strerror(why));
+			       config->address ? config->address : "127.0.0.1", config->port, why);
 	}
 	info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	s->port = info ? info->port : config->port;

@@ -429,6 +429,27 @@ static void stopping_lets_a_running_request_finish(void **state)
 	assert_int_equal(start(state), 0);
 }
 
+static void the_port_can_be_had_again_right_after_an_end_with_open_connections(void **state)
+{
+	struct http_server_config config = { .handle = handle, .port = http_server_port(server) };
+	struct oc_fail fail = { 0 };
+	struct http_server *second = NULL;
+	bool closed;
+	int fd = dial();
+
+	(void)state;
+	assert_int_equal(http_server_start(&config, &second, &fail), OC_UNAVAILABLE);
+	assert_non_null(strstr(fail.text, "in use"));
+	say(fd, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+	free(hear(fd, 100, &closed));
+	/* The server closes first: the kernel remembers the connection for a minute. */
+	http_server_stop(server, 1000);
+	server = NULL;
+	close(fd);
+	if (http_server_start(&config, &server, &fail) != OC_OK)
+		fail_msg("%s", fail.text);
+}
+
 static void beyond_loopback_it_wants_tls(void **state)
 {
 	struct http_server *other = NULL;
@@ -582,6 +603,7 @@ int main(void)
 		T(head_has_the_headers_and_no_body),
 		T(more_than_the_threads_and_the_queue_hold_are_503_with_retry_after),
 		T(stopping_lets_a_running_request_finish),
+		T(the_port_can_be_had_again_right_after_an_end_with_open_connections),
 		T(beyond_loopback_it_wants_tls),
 		T(with_a_certificate_it_speaks_tls_and_nothing_else),
 		T(a_client_says_when_nobody_answers),
