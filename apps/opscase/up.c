@@ -379,6 +379,10 @@ static enum oc_err start_all(struct up *up, struct oc_fail *reterr)
 		tell(up, "tokens", "made: %s/tokens/admin and %s/tokens/approver; only you can read them",
 		     up->data, up->data);
 	choose_http_port(up);
+	if (!port_is_free(up->http_port))
+		return oc_fail(reterr, OC_UNAVAILABLE,
+			       "port %u is in use by another program; choose another: --http.port=N (%s)",
+			       up->http_port, setting_source(up->settings, SET_HTTP_PORT));
 	err = write_service_conf(up, reterr);
 	if (err == OC_OK && up->with_service) {
 		at = clock_mono_ms();
@@ -425,9 +429,9 @@ static void say_ready(const struct up *up)
 
 	if (up->cli->json) {
 		AUTO(json)
-		json_t *doc = json_pack("{s:s,s:s,s:i,s:f,s:s}", "url", up->with_service ? up->url : "",
-					"data", up->data, "pid", (int)getpid(), "ready_s", took, "effects",
-					up->trouble[0] ? "off" : "on");
+		json_t *doc = json_pack("{s:s,s:s,s:i,s:i,s:s}", "url", up->with_service ? up->url : "",
+					"data", up->data, "pid", (int)getpid(), "ready_ms",
+					(int)(took * 1000), "effects", up->trouble[0] ? "off" : "on");
 		AUTO(str) char *line = json_text(doc);
 
 		puts(line);

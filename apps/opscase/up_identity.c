@@ -51,6 +51,13 @@ enum oc_err up_identity_check(struct pg *pg, const char *data, bool fresh, struc
 	else if (json_int_or(known, "outbox_high_water", 0) > now.highest)
 		text_addf(ret_trouble, "the database knows messages up to %lld, this folder has seen %lld",
 			  now.highest, json_int_or(known, "outbox_high_water", 0));
+	/* Noticed at an earlier start and not finished since. The database may have gone on beyond the mark meanwhile, so
+	 * only the switch itself still knows. */
+	if (ret_trouble->len == 0 && str_eq(now.effects, "off")) {
+		text_add(ret_trouble,
+			 *now.effects_reason ? now.effects_reason : "somebody switched them off");
+		return OC_OK;
+	}
 	if (ret_trouble->len == 0)
 		return OC_OK;
 	return restore_effects_off(pg, ret_trouble->s, reterr);

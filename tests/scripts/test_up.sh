@@ -120,9 +120,24 @@ kill -TERM "$up"
 wait "$up"
 check "it ends well when asked to" test $? = 0
 check "and nothing of it is left" gone a
-jq '.outbox_high_water = 999999' "$dir/a/identity.json" > "$dir/identity" && cp "$dir/identity" "$dir/a/identity.json"
-check "behind the mark it comes up" up a
-check "and says that effects are off" grep -q 'effects are off: .* seen 999999' "$dir/a.log"
+cp -a "$dir/a/postgres" "$dir/backup"
+up a
+ask case create "after the backup" --template noop --watch > "$dir/watch.log" 2>&1
+check "a case goes all the way" test $? = 0 || cat "$dir/watch.log"
+kill -TERM "$up"
+wait "$up"
+mark=$(jq .outbox_high_water "$dir/a/identity.json")
+rm -rf "$dir/a/postgres" && cp -a "$dir/backup" "$dir/a/postgres"
+check "with the backup of before it comes up" up a
+check "and says that effects are off" grep -q "effects are off: .* this folder has seen $mark" "$dir/a.log"
+ask case create "while effects are off" --template noop --watch > "$dir/watch.log" 2>&1
+check "nothing is carried out while they are" test $? = 1
+check "and nothing was" test "$(ask case show last --json | jq '.runs | length')" = 0
+for i in $(seq 8); do ask case create "beyond the mark $i" > "$dir/watch.log" 2>&1; done
+kill -TERM "$up"
+wait "$up"
+check "it stays so at the next start, although the database has gone on" up a
+check "and is said again" grep -q "effects are off: .* this folder has seen $mark" "$dir/a.log"
 ask doctor > "$dir/doctor.log" 2>&1
 check "doctor says so, too" grep -Eq 'FAIL .*effects .*restore --finish' "$dir/doctor.log"
 check "restore --finish makes it safe to go on" ask restore --finish --yes
@@ -136,7 +151,7 @@ check "effects are on" test "$(ask restore --json | jq -r .effects)" = on
 ask case create after --template noop --watch > "$dir/watch.log" 2>&1
 check "a new case goes all the way" test $? = 0 || cat "$dir/watch.log"
 check "with ids behind the mark, so that none is given out twice" \
-	test "$(ask restore --json | jq -r .outbox_high_water)" -gt 999999
+	test "$(ask restore --json | jq -r .outbox_high_water)" -gt "$mark"
 kill -TERM "$up"
 wait "$up"
 check "and stay on at the next start" up a
