@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <time.h>
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -41,6 +42,8 @@ struct run {
 	struct pg *pg;
 	struct host_leash *leash;
 	int applied, dispatched;
+	bool smudged;      /* a try of the current step may have changed something */
+	char barred[1024]; /* why nothing more may be dispatched; open intents are still settled */
 	char reason[1600];
 
 	/* set by the heartbeat, read by the run */
@@ -79,7 +82,7 @@ static bool run_pause(struct run *r, int ms)
 	struct timespec until;
 	bool stop;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (until.tv_nsec >= 1000000000) {
@@ -129,7 +132,7 @@ static void *heart_run(void *arg)
 		struct timespec until;
 		bool ended;
 
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += BEAT_MS / 1000;
 		pthread_mutex_lock(&r->lock);
 		while (!r->ended && !r->lost && pthread_cond_timedwait(&r->beat, &r->lock, &until) == 0)
@@ -292,8 +295,8 @@ static void run_adapter(struct run *r, const struct plan_step *s, int seq, int a
 	const json_t *bound = json_object_get(json_array_get(r->world, (size_t)seq), "binding");
 	enum oc_err err;
 
-	/* A retry meets a world in which the first try may have left its mark: only the first compares. */
-	if (json_is_object(bound) && attempt == 1)
+	/* A retry meets a world in which an unclear try may have left its mark: then nothing is compared. */
+	if (json_is_object(bound) && !r->smudged)
 		binding = json_text(bound);
 	t->from_us = clock_wall_us();
 	err = call_adapter(r, s->undo ? HOST_UNDO : HOST_RUN, s, seq, s->before, binding,
@@ -462,6 +465,11 @@ static enum step_next judge(struct run *r, const struct plan_step *s, int seq, b
 					*sentence ? sentence : "the world is not as it was approved");
 		return STEP_END;
 	case OPSCASE_CANCELLED:
+		if (!run_flag(r, &r->cancelled)) {
+			*ret_end = run_end_fail(r, END_FAILED, seq, s->action,
+						"the adapter says cancelled, and nobody asked for it");
+			return STEP_END;
+		}
 		*ret_end = run_end_fail(r, END_CANCELLED, seq, s->action,
 					"cancelled before anything was applied");
 		return STEP_END;
@@ -564,6 +572,7 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 	struct oc_fail fail = { 0 };
 
 	*ret_go_on = false;
+	r->smudged = false;
 	if (str_eq(k->status, "succeeded")) {
 		int64_t now = clock_wall_us();
 
@@ -590,6 +599,8 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 		}
 		if (next == STEP_END)
 			return end;
+	} else if (str_eq(k->status, "not_applied") && attempt > s->retry) {
+		return run_end_fail(r, END_FAILED, seq, s->action, "was not applied, and no try is left");
 	} else if (*k->status && !str_eq(k->status, "not_applied")) {
 		/* Written as over by the one before us, who could not say so any more. */
 		return run_end_fail(r,
@@ -607,6 +618,8 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 
 		if (run_flag(r, &r->lost))
 			return END_LOST;
+		if (*r->barred)
+			return run_end_fail(r, END_VOID, seq, s->action, r->barred);
 		if (run_flag(r, &r->cancelled))
 			return run_end_fail(r, END_CANCELLED, seq, s->action,
 					    "cancelled before it was dispatched");
@@ -631,7 +644,9 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 			log_warn("run %s step %d: the intent was not written: %s", r->id, seq, fail.text);
 			return END_LOST;
 		}
+		FAULT_POINT("exec.intended");
 		run_adapter(r, s, seq, attempt, &t);
+		FAULT_POINT("exec.ran");
 		if (t.outcome == OPSCASE_UNCLEAR) {
 			AUTO(str) char *probed = NULL;
 			enum opscase_outcome o = op->has_probe ? ask_probe(r, s, seq, &probed)
@@ -649,6 +664,8 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 			try_done(&t);
 			return END_LOST;
 		}
+		FAULT_POINT("exec.recorded");
+		r->smudged = t.outcome != OPSCASE_NOT_APPLIED;
 		next = judge(r, s, seq, attempt > s->retry, t.outcome, t.sentence, &end);
 		/* Cancelled and unclear: what the person wanted to know is whether it stopped. */
 		if (next == STEP_END && run_flag(r, &r->cancelled) && end == END_FAILED &&
@@ -679,27 +696,42 @@ static enum run_end run_step(struct run *r, const struct plan_step *s, int seq, 
 
 /* ---- a run ---- */
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* In the order of their names, so that two runs with the same targets wait for one another instead of
+ * each holding what the other wants. */
 static bool lock_targets(struct run *r)
 {
+	char **targets = mem_array(r->plan->step_count, sizeof(*targets));
 	char tenant[24], ms[16];
+	bool ours = true;
+	size_t n = 0;
 
-	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
-	snprintf(ms, sizeof(ms), "%d", LEASE_MS);
 	for (size_t i = 0; i < r->plan->step_count; i++) {
-		AUTO(pg_result) struct pg_result *got = NULL;
-		AUTO(str) char *target = step_target(&r->plan->step[i]);
-		const struct operation *op =
-			operation_find(r->x->cfg.operations_ref, r->plan->step[i].action);
+		const struct plan_step *s = &r->plan->step[i];
+		const struct operation *op = operation_find(r->x->cfg.operations_ref, s->action);
 
 		/* What touches nothing may go on side by side. */
-		if (op && op->blast == BLAST_NONE && !r->plan->step[i].target_urn)
-			continue;
-		if (pg_query(r->pg, SQL_TARGET_LOCK, PG_ARGS(tenant, target, r->id, ms), &got, NULL) !=
-			    OC_OK ||
-		    pg_rows(got) == 0)
-			return false;
+		if (!op || op->blast != BLAST_NONE || s->target_urn)
+			targets[n++] = step_target(s);
 	}
-	return true;
+	qsort(targets, n, sizeof(*targets), by_text);
+	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
+	snprintf(ms, sizeof(ms), "%d", LEASE_MS);
+	for (size_t i = 0; i < n && ours; i++) {
+		AUTO(pg_result) struct pg_result *got = NULL;
+
+		ours = pg_query(r->pg, SQL_TARGET_LOCK, PG_ARGS(tenant, targets[i], r->id, ms), &got, NULL) ==
+			       OC_OK &&
+		       pg_rows(got) > 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		free(targets[i]);
+	free(targets);
+	return ours;
 }
 
 static void unlock_targets(struct run *r)
@@ -818,6 +850,10 @@ static enum oc_err carry_out(struct run *r, const struct pg_result *rows, struct
 		json_decref(leave.world);
 		return OC_OK;
 	}
+	FAULT_POINT("exec.permitted");
+	/* A run that was taken up again and may not go on: what is open is settled, nothing new begins. */
+	if (!leave.go)
+		snprintf(r->barred, sizeof(r->barred), "%s", leave.sentence);
 	r->world = leave.world;
 	if (pthread_create(&r->heart, NULL, heart_run, r) != 0) {
 		json_decref(leave.changed);
@@ -832,8 +868,8 @@ static enum oc_err carry_out(struct run *r, const struct pg_result *rows, struct
 	pthread_cond_broadcast(&r->beat);
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->heart, NULL);
-	unlock_targets(r);
 	json_decref(leave.changed);
+	/* Whoever has the lease now has the same run, and its locks. */
 	if (end == END_LOST || run_flag(r, &r->lost))
 		return oc_fail(reterr, OC_STALE, "run %s: the lease was lost; whoever has it now goes on",
 			       r->id);
@@ -849,6 +885,7 @@ static enum oc_err exec_work(void *ctx, const struct command *cmd, struct answer
 	AUTO(pg_result) struct pg_result *rows = NULL;
 	struct run r = { .x = x, .cmd = cmd };
 	char tenant[24], cmd_id[24], epoch[16], steps[16], new_id[UUID_TEXT];
+	pthread_condattr_t mono;
 	enum oc_err err;
 
 	if (!cmd->row)
@@ -864,7 +901,10 @@ static enum oc_err exec_work(void *ctx, const struct command *cmd, struct answer
 	r.decision_id = pg_text_or(cmd->row, cmd->row_at, XL_DECISION, "");
 	r.leash = host_leash_new();
 	pthread_mutex_init(&r.lock, NULL);
-	pthread_cond_init(&r.beat, NULL);
+	pthread_condattr_init(&mono);
+	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&r.beat, &mono);
+	pthread_condattr_destroy(&mono);
 	uuid_new(new_id);
 	snprintf(tenant, sizeof(tenant), "%lld", cmd->tenant_id);
 	snprintf(cmd_id, sizeof(cmd_id), "%lld", cmd->id);
@@ -878,6 +918,7 @@ static enum oc_err exec_work(void *ctx, const struct command *cmd, struct answer
 		snprintf(r.id, sizeof(r.id), "%s", pg_text(opened, 0, 0));
 		err = pg_query(r.pg, SQL_EXEC_STEPS, PG_ARGS(tenant, r.id), &rows, reterr);
 	}
+	FAULT_POINT("exec.opened");
 	for (unsigned i = 0; err == OC_OK && i < pg_rows(rows); i++)
 		r.dispatched += (int)pg_int(rows, i, XS_ATTEMPT) > 0;
 	if (err == OC_OK && !lock_targets(&r)) {

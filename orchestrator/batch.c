@@ -7,7 +7,8 @@
 
 #define ANALYSIS_S  300.0
 #define PLANNING_S  300.0
-#define GRACE_S     60.0 /* beyond what the plan asks for; also what a cancel may take */
+#define GATE_S      300.0 /* for the gate's answer; people have until the decision expires */
+#define GRACE_S     60.0  /* beyond what the plan asks for; also what a cancel may take */
 #define RESUMES_MAX 10
 
 enum case_arrays {
@@ -118,12 +119,14 @@ double state_deadline_s(enum case_state state, bool waiting_for_person, double e
 		return ANALYSIS_S;
 	case CASE_PLANNING:
 		return PLANNING_S;
+	case CASE_WAIT_GATE:
+		return GATE_S;
 	case CASE_EXECUTING:
 		return (isnan(exec_budget_s) ? 3600 : exec_budget_s) + GRACE_S;
 	case CASE_VERIFYING:
 		return (isnan(verify_budget_s) ? 3600 : verify_budget_s) + GRACE_S;
 	default:
-		return NAN; /* WAIT_GATE ends by the decision's own expiry; PARKED has reminders only */
+		return NAN; /* PARKED has reminders only */
 	}
 }
 

@@ -129,6 +129,8 @@ static const struct case_rule rules[] = {
 	{ CASE_PLANNING,  EV_DEADLINE,           NULL,                PARK(WHY_DEADLINE) },
 
 	{ CASE_WAIT_GATE, EV_GATE_APPROVED,      decision_binds,      GO(CASE_EXECUTING, ASK_EXEC, HOLD) },
+	/* Approved, and heard too late: it says so instead of waiting for a word that will not come again. */
+	{ CASE_WAIT_GATE, EV_GATE_APPROVED,      NULL,                PARK(WHY_APPROVAL_EXPIRED) },
 	{ CASE_WAIT_GATE, EV_GATE_REJECTED,      recurring,           PARK(WHY_RECURRING) },
 	{ CASE_WAIT_GATE, EV_GATE_REJECTED,      NULL,                PARK(WHY_REJECTED) },
 	{ CASE_WAIT_GATE, EV_GATE_EXPIRED,       NULL,                PARK(WHY_APPROVAL_EXPIRED) },

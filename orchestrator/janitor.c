@@ -11,20 +11,21 @@
 #include "orchestrator/transition.h"
 #include "store/command.h"
 
-#define LOCK_KEY    "727221002" /* advisory: the janitor's leader */
-#define SWEEP_MS    1000
-#define PRUNE_EVERY 60 /* sweeps */
-#define MAX_ROWS    "200"
+#define LOCK_KEY       "727221002" /* advisory: the janitor's leader */
+#define SWEEP_MS       1000
+#define PRUNE_EVERY_MS 60000
+#define MAX_ROWS       "200"
 
 struct janitor {
 	struct janitor_deps deps;
 	char *conninfo;
-	pthread_t thread;
-	atomic_bool stopping;
+	pthread_t thread, pruner;
+	bool has_pruner;
+	atomic_bool stopping, leading;
 };
 
-static void say(struct pg *pg, const struct janitor_deps *deps, long long tenant_id, const char *case_id,
-		enum case_event_kind event, const char *reason)
+static enum oc_err say(struct pg *pg, const struct janitor_deps *deps, long long tenant_id,
+		       const char *case_id, int epoch, enum case_event_kind event, const char *reason)
 {
 	struct transition_result done;
 	struct oc_fail fail;
@@ -34,7 +35,8 @@ static void say(struct pg *pg, const struct janitor_deps *deps, long long tenant
 								   .event = event,
 								   .who = WHO_TIMER,
 								   .actor = "janitor",
-								   .reason = reason },
+								   .reason = reason,
+								   .expected_epoch = epoch },
 				     &done, &fail);
 
 	metric_inc(M_SWEEP, case_event_name(event), NULL, NULL);
@@ -43,6 +45,7 @@ static void say(struct pg *pg, const struct janitor_deps *deps, long long tenant
 	else if (deps->on_case)
 		deps->on_case(deps->ctx, case_id);
 	transition_result_done(&done);
+	return err;
 }
 
 static unsigned sweep_deadlines(struct pg *pg, const struct janitor_deps *deps)
@@ -53,17 +56,18 @@ static unsigned sweep_deadlines(struct pg *pg, const struct janitor_deps *deps)
 		return 0;
 	for (unsigned i = 0; i < pg_rows(rows); i++) {
 		enum case_state state = case_state_parse(pg_text(rows, i, 2));
-		bool cancel = pg_text(rows, i, 3) != NULL;
+		enum case_event_kind event = EV_DEADLINE;
+		const char *reason = "the time for this state is over";
 
-		if (state == CASE_EXECUTING && cancel)
-			say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), EV_CANCEL_GRACE_OVER,
-			    "cancel was asked and nobody proved that it stopped");
-		else if (state == CASE_VERIFYING)
-			say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), EV_VERIFY_UNPROVEN,
-			    "the time for verification is over");
-		else
-			say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), EV_DEADLINE,
-			    "the time for this state is over");
+		if (state == CASE_EXECUTING && pg_text(rows, i, 3)) {
+			event = EV_CANCEL_GRACE_OVER;
+			reason = "cancel was asked and nobody proved that it stopped";
+		} else if (state == CASE_VERIFYING) {
+			event = EV_VERIFY_UNPROVEN;
+			reason = "the time for verification is over";
+		}
+		(void)!say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), (int)pg_int(rows, i, 4), event,
+			   reason);
 	}
 	return pg_rows(rows);
 }
@@ -79,8 +83,11 @@ static unsigned sweep_exhausted(struct pg *pg, const struct janitor_deps *deps)
 		char *reason =
 			mem_printf("%s was offered %s times", pg_text(rows, i, 3), pg_text(rows, i, 5));
 
-		if (pg_bool(rows, i, 4))
-			say(pg, deps, pg_int(rows, i, 1), pg_text(rows, i, 2), EV_ATTEMPTS_EXHAUSTED, reason);
+		/* Given up only when the case has heard: else it would wait for an answer that nobody owes any more. */
+		if (pg_bool(rows, i, 4) &&
+		    say(pg, deps, pg_int(rows, i, 1), pg_text(rows, i, 2), (int)pg_int(rows, i, 6),
+			EV_ATTEMPTS_EXHAUSTED, reason) != OC_OK)
+			continue;
 		/* The transition has marked the command of the state it left; what is still open was an errand. */
 		if (pg_query(pg, SQL_SWEEP_GIVE_UP, PG_ARGS(pg_text(rows, i, 0), reason), NULL, NULL) ==
 		    OC_OK)
@@ -95,10 +102,14 @@ static unsigned sweep_expired(struct pg *pg, const struct janitor_deps *deps)
 
 	if (pg_query(pg, SQL_SWEEP_EXPIRED, PG_ARGS(MAX_ROWS), &rows, NULL) != OC_OK)
 		return 0;
-	for (unsigned i = 0; i < pg_rows(rows); i++)
-		if (pg_bool(rows, i, 3))
-			say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), EV_GATE_EXPIRED,
-			    "nobody decided before the decision expired");
+	for (unsigned i = 0; i < pg_rows(rows); i++) {
+		if (pg_bool(rows, i, 3) &&
+		    say(pg, deps, pg_int(rows, i, 0), pg_text(rows, i, 1), (int)pg_int(rows, i, 4),
+			EV_GATE_EXPIRED, "nobody decided before the decision expired") != OC_OK)
+			continue;
+		(void)!pg_query(pg, SQL_SWEEP_EXPIRED_SAID, PG_ARGS(pg_text(rows, i, 0), pg_text(rows, i, 2)),
+				NULL, NULL);
+	}
 	return pg_rows(rows);
 }
 
@@ -120,12 +131,31 @@ unsigned janitor_sweep(struct pg *pg, const struct janitor_deps *deps)
 	       sweep_reoffer(pg, deps);
 }
 
+/* Retention may take long; deadlines and lost commands must not wait for it. */
+static void *prune_run(void *arg)
+{
+	struct janitor *j = arg;
+	struct pg *pg = NULL;
+	int waited = PRUNE_EVERY_MS;
+
+	while (!atomic_load(&j->stopping)) {
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000000L }, NULL);
+		waited += 100;
+		if (waited < PRUNE_EVERY_MS || !atomic_load(&j->leading))
+			continue;
+		waited = 0;
+		if (pg || pg_open(j->conninfo, "retention", &pg, NULL) == OC_OK)
+			j->deps.prune(j->deps.ctx, pg);
+	}
+	pg_close(pg);
+	return NULL;
+}
+
 static void *janitor_run(void *arg)
 {
 	struct janitor *j = arg;
 	struct pg *pg = NULL;
 	long long leader_pid = 0;
-	unsigned sweeps = 0;
 
 	while (!atomic_load(&j->stopping)) {
 		AUTO(pg_result) struct pg_result *lock = NULL;
@@ -153,8 +183,7 @@ static void *janitor_run(void *arg)
 			continue;
 		leader_pid = pg_int(lock, 0, 1);
 		janitor_sweep(pg, &j->deps);
-		if (j->deps.prune && sweeps++ % PRUNE_EVERY == 0)
-			j->deps.prune(j->deps.ctx, pg);
+		atomic_store(&j->leading, true);
 	}
 	pg_close(pg);
 	return NULL;
@@ -171,6 +200,7 @@ enum oc_err janitor_start(const struct janitor_deps *deps, struct janitor **ret,
 		free(j);
 		return oc_fail(reterr, OC_UNAVAILABLE, "janitor: no thread to be had");
 	}
+	j->has_pruner = j->deps.prune && pthread_create(&j->pruner, NULL, prune_run, j) == 0;
 	*ret = j;
 	return OC_OK;
 }
@@ -181,6 +211,8 @@ void janitor_stop(struct janitor *j)
 		return;
 	atomic_store(&j->stopping, true);
 	pthread_join(j->thread, NULL);
+	if (j->has_pruner)
+		pthread_join(j->pruner, NULL);
 	free(j->conninfo);
 	free(j);
 }

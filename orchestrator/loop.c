@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -38,7 +39,8 @@ static json_t *event_payload(const struct pg_result *rows, unsigned i)
 
 struct pass {
 	struct batch *batch;
-	struct text done; /* event ids stepped, ignored or refused now */
+	struct text orphans; /* events of cases that do not exist */
+	struct text done;    /* event ids stepped, ignored or refused now */
 	size_t done_n;
 	char (*touched)[40];
 	size_t touched_n;
@@ -110,6 +112,7 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 		err = pg_send(pg, SQL_STEP_READ_EVENTS, PG_ARGS(ids), reterr);
 	if (err == OC_OK)
 		err = pg_sync(pg, res, 3, reterr);
+	FAULT_POINT("loop.read");
 	if (err == OC_OK)
 		err = step_rows(p, res[2]);
 	*ret_again_n = 0;
@@ -118,7 +121,9 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 			const char *open = pg_text(res[1], i, 0);
 			AUTO(str) char *quoted = mem_printf("\"%s\"", open);
 
-			if (!p->done.s || !strstr(p->done.s, quoted))
+			if (!pg_bool(res[1], i, 1))
+				pg_array_add(&p->orphans, open);
+			else if (!p->done.s || !strstr(p->done.s, quoted))
 				ret_again[(*ret_again_n)++] = strtoll(open, NULL, 10);
 		}
 	snprintf(count, sizeof(count), "%zu", p->done_n);
@@ -126,10 +131,13 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 		err = batch_send(p->batch, pg, &sent, reterr);
 	if (err == OC_OK && p->done_n)
 		err = pg_send(pg, SQL_STEP_EVENTS_DONE, PG_ARGS(pg_array_end(&p->done), count), reterr);
+	if (err == OC_OK && p->orphans.len)
+		err = pg_send(pg, SQL_STEP_EVENT_ORPHANS, PG_ARGS(pg_array_end(&p->orphans)), reterr);
 	if (err == OC_OK)
 		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
 	if (err == OC_OK)
 		err = pg_sync(pg, NULL, 0, reterr);
+	FAULT_POINT("loop.stepped");
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
 	return err;
@@ -161,6 +169,7 @@ enum oc_err loop_step(struct pg *pg, const long long *ids, size_t n, long long *
 			json_decref(p.payloads[i]);
 		batch_free(p.batch);
 		text_done(&p.done);
+		text_done(&p.orphans);
 		free(p.touched);
 		if (err == OC_OK || !pg_retryable(pg)) {
 			if (err != OC_OK)
@@ -252,6 +261,7 @@ static void *loop_run(void *arg)
 	struct loop *l = arg;
 	struct carry carry = { .n = 0 };
 	struct bus_sub *sub = NULL;
+	unsigned generation = 0;
 	struct pg *pg = NULL;
 	struct oc_fail fail;
 
@@ -265,6 +275,12 @@ static void *loop_run(void *arg)
 			nap(l, 1000);
 			continue;
 		}
+		if (sub && generation != bus_generation(l->deps.bus)) {
+			bus_unsubscribe(sub);
+			sub = NULL;
+		}
+		if (!sub)
+			generation = bus_generation(l->deps.bus);
 		if (!sub && bus_connected(l->deps.bus) &&
 		    bus_subscribe(l->deps.bus, "EVT", "orchestrator", subjects, ARRAY_LEN(subjects), &sub,
 				  &fail) != OC_OK)
@@ -273,16 +289,18 @@ static void *loop_run(void *arg)
 		n = carry.n;
 		carry.n = 0;
 		if (sub && bus_connected(l->deps.bus))
-			from_bus = take_bus(l, sub, got, ids + n, BATCH - n, n ? 2 : 1000);
-		else if (n == 0) {
+			from_bus = take_bus(l, sub, got, ids + n, BATCH - n, n ? 25 : 1000);
+		/* Also after a second of silence: a bus that forgot our consumer is silent, too. */
+		if (n + from_bus == 0)
 			n = take_sweep(pg, ids);
-			if (n == 0)
-				nap(l, 1000);
-		}
+		if (n + from_bus == 0 && !(sub && bus_connected(l->deps.bus)))
+			nap(l, 1000);
+		FAULT_POINT(n + from_bus ? "loop.heard" : "loop.idle");
 		if (n + from_bus)
 			step_or_split(l, pg, ids, n + from_bus, &carry);
 		for (size_t i = 0; i < from_bus; i++)
 			bus_ack(got[i]);
+		FAULT_POINT(from_bus ? "loop.acked" : "loop.swept");
 	}
 	bus_unsubscribe(sub);
 	pg_close(pg);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <time.h>
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -17,6 +18,7 @@
 #define BATCH_TEXT    "512"
 #define LOCK_KEY      "727221001" /* advisory: the relay's leader */
 #define NOTIFY_GAP_MS 5
+#define DATA_MAX      ((size_t)512 << 10) /* more stays in PostgreSQL, where the reader looks anyway */
 
 struct relay {
 	char *conninfo, *installation;
@@ -25,7 +27,7 @@ struct relay {
 	struct pg *pg;
 	long long leader_pid; /* the backend that holds the lock; 0: we do not lead */
 	pthread_t thread, ear;
-	atomic_bool stopping;
+	atomic_bool stopping, leading;
 };
 
 /* CloudEvents 1.0, structured. The payload is PostgreSQL's own JSON text. */
@@ -51,7 +53,10 @@ static char *envelope(const struct relay *r, const struct pg_result *rows, unsig
 		text_addf(&t, ",\"productid\":\"%s\"", product);
 	if (cmd)
 		text_addf(&t, ",\"commandid\":\"%s\"", cmd);
-	text_addf(&t, ",\"data\":%s}", pg_text(rows, i, OB_PAYLOAD));
+	if (strlen(pg_text(rows, i, OB_PAYLOAD)) <= DATA_MAX)
+		text_addf(&t, ",\"data\":%s}", pg_text(rows, i, OB_PAYLOAD));
+	else
+		text_add(&t, ",\"dataomitted\":true}");
 	return text_take(&t);
 }
 
@@ -105,6 +110,7 @@ static unsigned publish_batch(struct relay *r)
 		r->leader_pid = 0;
 		return 0;
 	}
+	FAULT_POINT("relay.read");
 	for (unsigned i = 0; i < n; i++)
 		msgs[i] = (struct bus_msg){
 			.id = pg_int(rows, i, OB_ID),
@@ -115,6 +121,7 @@ static unsigned publish_batch(struct relay *r)
 		};
 	if (bus_publish(r->bus, msgs, n, 5000, &fail) != OC_OK)
 		log_debug("%s", fail.text);
+	FAULT_POINT("relay.published");
 	for (unsigned i = 0; i < n; i++) {
 		metric_inc(M_OUTBOX_PUBLISH, pg_text(rows, i, OB_TOPIC), msgs[i].ok ? "ok" : "failed", NULL);
 		if (msgs[i].ok) {
@@ -127,6 +134,7 @@ static unsigned publish_batch(struct relay *r)
 	}
 	if (ok && pg_query(r->pg, SQL_OUTBOX_PUBLISHED, PG_ARGS(pg_array_end(&done)), NULL, &fail) != OC_OK)
 		log_warn("%s", fail.text);
+	FAULT_POINT("relay.marked");
 	text_done(&done);
 	return ok ? n : 0;
 }
@@ -146,11 +154,13 @@ static void *relay_run(void *arg)
 
 		if (atomic_load(&r->stopping))
 			break;
+		atomic_store(&r->leading, r->leader_pid != 0);
 		if (!r->leader_pid && !lead(r)) {
 			if (poked && r->pg && pg_alive(r->pg))
 				tell_the_leader(r);
 			continue;
 		}
+		atomic_store(&r->leading, true);
 		while (!atomic_load(&r->stopping) && publish_batch(r) > 0)
 			;
 	}
@@ -174,7 +184,8 @@ static void *ear_run(void *arg)
 				continue;
 			}
 		}
-		if (pg_wait_notify(pg, 500))
+		/* Who does not lead must not hear its own call, or it would call again, for ever. */
+		if (pg_wait_notify(pg, 500) && atomic_load(&r->leading))
 			waker_poke(r->wake);
 	}
 	pg_close(pg);

@@ -310,6 +310,12 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 		goto out;
 	}
 	ret->from = s.now.state;
+	if (req->expected_epoch > 0 && req->expected_epoch != s.epoch) {
+		ret->ignored = true;
+		metric_inc(M_EVENT_IGNORED, case_event_name(s.event), NULL, NULL);
+		pg_rollback(pg);
+		goto out;
+	}
 	if (s.move.verdict == MOVE_REFUSE) {
 		err = refuse(pg, req, &s, reterr);
 		goto out;

@@ -28,6 +28,7 @@ struct transition_request {
 	const char *correlation_id; /* or NULL */
 	const char *trace_id;       /* or NULL */
 	int expected_version;       /* If-Match; 0: any. Mismatch: OC_STALE, nothing written */
+	int expected_epoch; /* of a timer: another epoch means that it is too late; ignored, nothing written */
 	const json_t *args; /* event arguments, or NULL: {"mode":"rollback"} (resume), {"outcome":"applied"}
 					 * (settled), {"resolution":".."} (close), {"plan":{..}} (plan_revised), and what
 					 * the asked command should get ({"template":..,"params":..}). At most 256 KiB */

@@ -27,6 +27,16 @@ const char SQL_COMMAND_HOLD[] =
 	" WHERE o.id = ANY($1::bigint[]) AND o.lease_token = $2::uuid AND o.done_at IS NULL"
 	" AND (c.epoch = o.epoch OR o.topic IN ('cmd.notify', 'cmd.learn')) ORDER BY o.id FOR UPDATE OF o";
 
+const char SQL_COMMAND_SUPERSEDED[] =
+	"UPDATE outbox o SET done_at = now() FROM ops_case c WHERE o.id = ANY($1::bigint[]) AND o.lease_token = $2::uuid"
+	" AND o.done_at IS NULL AND c.tenant_id = o.tenant_id AND c.id = o.case_id AND c.epoch <> o.epoch"
+	" AND o.topic NOT IN ('cmd.notify', 'cmd.learn')";
+
+const char SQL_COMMAND_RENEW_MANY[] =
+	"WITH l AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND lease_token = $2::uuid AND done_at IS NULL"
+	"  ORDER BY id FOR UPDATE)"
+	" UPDATE outbox o SET lease_until = now() + make_interval(secs => $3::float8 / 1000) FROM l WHERE o.id = l.id";
+
 const char SQL_COMMAND_ANSWER[] =
 	"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, payload, epoch, case_version, cmd_id, product_id, trace_id)"
 	" SELECT o.tenant_id, o.case_id, 'e', a.topic, o.key, a.payload, o.epoch, o.case_version, o.id, a.product, o.trace_id"
@@ -66,14 +76,17 @@ const char SQL_SWEEP_REOFFER[] =
 	"  AND published_at < now() - interval '5 seconds'"
 	"  AND (kind = 'e' OR ((lease_until IS NULL OR lease_until < now()) AND attempts < max_attempts))"
 	"  AND (not_before IS NULL OR not_before <= now())"
-	"  ORDER BY id LIMIT $1::int FOR UPDATE SKIP LOCKED)"
+	"  ORDER BY published_at LIMIT $1::int FOR UPDATE SKIP LOCKED)"
 	" UPDATE outbox o SET published_at = NULL FROM lost WHERE o.id = lost.id RETURNING o.topic";
 
+/* A case that waits for people has the decision's own expiry; the deadline is for the gate's answer. */
 const char SQL_SWEEP_DEADLINES[] =
-	"SELECT tenant_id, id, status, cancel_cause FROM ops_case WHERE deadline_at < now() ORDER BY deadline_at LIMIT $1::int";
+	"SELECT c.tenant_id, c.id, c.status, c.cancel_cause, c.epoch FROM ops_case c WHERE c.deadline_at < now()"
+	" AND (c.status <> 'WAIT_GATE' OR EXISTS (SELECT 1 FROM outbox o WHERE o.id = c.cmd_id AND o.tenant_id = c.tenant_id"
+	"  AND o.done_at IS NULL)) ORDER BY c.deadline_at LIMIT $1::int";
 
 const char SQL_SWEEP_EXHAUSTED[] =
-	"SELECT o.id, o.tenant_id, o.case_id, o.topic, (c.cmd_id = o.id), o.attempts FROM outbox o"
+	"SELECT o.id, o.tenant_id, o.case_id, o.topic, (c.cmd_id = o.id AND c.epoch = o.epoch), o.attempts, o.epoch FROM outbox o"
 	" LEFT JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
 	" WHERE o.kind = 'c' AND o.done_at IS NULL AND o.attempts >= o.max_attempts"
 	" AND (o.lease_until IS NULL OR o.lease_until < now()) ORDER BY o.id LIMIT $1::int";
@@ -85,10 +98,12 @@ const char SQL_SWEEP_GIVE_UP[] =
 	" SELECT tenant_id, 'command', topic, $2, jsonb_build_object('case_id', case_id, 'payload', payload)::text, id FROM o";
 
 const char SQL_SWEEP_EXPIRED[] =
-	"WITH late AS (SELECT d.id FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
-	"  WHERE d.status = 'pending' AND d.expires_at < now() ORDER BY d.expires_at LIMIT $1::int FOR UPDATE OF d SKIP LOCKED)"
-	" UPDATE gate_decision d SET status = 'expired', decided_at = now() FROM late, ops_case c"
-	" WHERE d.id = late.id AND c.tenant_id = d.tenant_id AND c.id = d.case_id"
-	" RETURNING d.tenant_id, d.case_id, d.id, (c.status = 'WAIT_GATE' AND c.epoch = d.epoch AND c.plan_id = d.plan_id)";
+	"SELECT d.tenant_id, d.case_id, d.id, (c.status = 'WAIT_GATE' AND c.epoch = d.epoch AND c.plan_id = d.plan_id), d.epoch"
+	" FROM gate_decision d JOIN ops_case c ON c.tenant_id = d.tenant_id AND c.id = d.case_id"
+	" WHERE d.status = 'pending' AND d.expires_at < now() ORDER BY d.expires_at LIMIT $1::int";
+
+const char SQL_SWEEP_EXPIRED_SAID[] =
+	"UPDATE gate_decision SET status = 'expired', decided_at = now() WHERE tenant_id = $1::bigint AND id = $2::uuid"
+	" AND status = 'pending'";
 
 const char SQL_INSTALLATION[] = "SELECT id, effects FROM installation";

@@ -20,6 +20,9 @@ extern const char SQL_COMMAND_OPEN[];  /* $1 text[] topics, $2 limit: offered wi
 extern const char SQL_COMMAND_RENEW[]; /* $1 id, $2 token, $3 ms; no row: the lease is lost */
 /* The fence of an answer: $1 bigint[] ids, $2 token. Returns the ids that still hold, locked. */
 extern const char SQL_COMMAND_HOLD[];
+/* $1 bigint[], $2 token: ours, but the case has left that epoch; nobody needs to try again. */
+extern const char SQL_COMMAND_SUPERSEDED[];
+extern const char SQL_COMMAND_RENEW_MANY[]; /* $1 bigint[], $2 token, $3 ms */
 /* $1 bigint[] command ids, $2 text[] topics, $3 uuid[] products, $4 jsonb[] payloads: the evt rows. */
 extern const char SQL_COMMAND_ANSWER[];
 extern const char SQL_COMMAND_DONE[];  /* $1 bigint[] */
@@ -49,9 +52,10 @@ extern const char SQL_OUTBOX_PUBLISHED[];   /* $1 bigint[] */
 extern const char SQL_OUTBOX_EVENTS_OPEN[]; /* $1 limit: events nobody has stepped, without the bus */
 
 /* The janitor. */
-extern const char SQL_SWEEP_REOFFER[];   /* $1 limit; the rows offered again */
-extern const char SQL_SWEEP_DEADLINES[]; /* $1 limit: tenant, case, status, cancel cause */
-extern const char SQL_SWEEP_EXHAUSTED[]; /* $1 limit: id, tenant, case, topic, current? */
-extern const char SQL_SWEEP_GIVE_UP[];   /* $1 id, $2 reason: done, with a dead_letter row */
-extern const char SQL_SWEEP_EXPIRED[];   /* $1 limit: pending decisions past their time, now expired */
-extern const char SQL_INSTALLATION[];    /* id, effects */
+extern const char SQL_SWEEP_REOFFER[];      /* $1 limit; the rows offered again */
+extern const char SQL_SWEEP_DEADLINES[];    /* $1 limit: tenant, case, status, cancel cause, epoch */
+extern const char SQL_SWEEP_EXHAUSTED[];    /* $1 limit: id, tenant, case, topic, current?, attempts, epoch */
+extern const char SQL_SWEEP_GIVE_UP[];      /* $1 id, $2 reason: done, with a dead_letter row */
+extern const char SQL_SWEEP_EXPIRED[];      /* $1 limit: tenant, case, decision, current?, epoch */
+extern const char SQL_SWEEP_EXPIRED_SAID[]; /* $1 tenant, $2 decision: marked only after the case has heard */
+extern const char SQL_INSTALLATION[];       /* id, effects */

@@ -1,9 +1,11 @@
 #include "store/step.h"
 
+/* NO KEY: a role's answer holds its command and wants the case's key for its product; with the stronger lock the two
+ * would wait for each other. */
 const char SQL_STEP_LOCK[] =
 	"SELECT count(*) FROM (SELECT c.id FROM ops_case c"
 	" JOIN unnest($1::bigint[], $2::uuid[]) AS e(tenant_id, id) ON c.tenant_id = e.tenant_id AND c.id = e.id"
-	" ORDER BY c.id FOR UPDATE OF c) locked";
+	" ORDER BY c.id FOR NO KEY UPDATE OF c) locked";
 
 #define READ_COLUMNS                                                                                                      \
 	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                              \
@@ -41,10 +43,18 @@ const char SQL_STEP_READ_EVENTS[] =
 	" FROM (SELECT o.id, o.tenant_id, o.case_id, o.topic, o.epoch, o.product_id AS product, o.payload, o.trace_id"
 	"  FROM outbox o WHERE o.id = ANY($1::bigint[]) AND o.kind = 'e' AND o.done_at IS NULL) e"
 	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id" READ_PRODUCTS
-	" ORDER BY c.id, e.id FOR UPDATE OF c SKIP LOCKED";
+	" ORDER BY c.id, e.id FOR NO KEY UPDATE OF c SKIP LOCKED";
 
 const char SQL_STEP_OPEN_EVENTS[] =
-	"SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL";
+	"SELECT o.id, EXISTS (SELECT 1 FROM ops_case c WHERE c.tenant_id = o.tenant_id AND c.id = o.case_id)"
+	" FROM outbox o WHERE o.id = ANY($1::bigint[]) AND o.kind = 'e' AND o.done_at IS NULL";
+
+const char SQL_STEP_EVENT_ORPHANS[] =
+	"WITH o AS (UPDATE outbox SET done_at = now() WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL"
+	"  RETURNING id, tenant_id, topic, payload, case_id)"
+	" INSERT INTO dead_letter (tenant_id, kind, source, reason, body, ref_id)"
+	" SELECT tenant_id, 'event', topic, 'there is no such case', jsonb_build_object('case_id', case_id, 'payload', payload)::text, id"
+	" FROM o";
 
 const char SQL_STEP_CASE[] =
 	"WITH e AS (SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::int[], $6::text[], $7::text[],"

@@ -11,7 +11,8 @@ extern const char SQL_STEP_READ[];
 /* Open events and their cases, those that are free now, in id order. $1 bigint[] outbox ids. */
 extern const char SQL_STEP_READ_EVENTS[];
 /* Which of these events still wait. $1 bigint[]. */
-extern const char SQL_STEP_OPEN_EVENTS[];
+extern const char SQL_STEP_OPEN_EVENTS[];   /* and whether their case exists */
+extern const char SQL_STEP_EVENT_ORPHANS[]; /* $1 bigint[]: events of cases that do not exist, to dead_letter */
 
 /* Columns of both reads, in order. */
 enum step_col {

@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 #include <pthread.h>
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -33,6 +34,8 @@ struct lane { /* one thread */
 	pthread_t thread;
 	struct pg *pg;
 	struct bus_sub *sub;
+	unsigned generation; /* of the bus, when sub was made */
+	int64_t leased_ms;   /* when the batch under work was leased or renewed */
 };
 
 struct worker {
@@ -189,6 +192,13 @@ static enum oc_err send_answers(struct pg *pg, const struct pending *p, const st
 	}
 	if (err == OC_OK && done.len)
 		err = pg_send(pg, SQL_COMMAND_DONE, PG_ARGS(pg_array_end(&done)), reterr);
+	if (err == OC_OK && *ret_lost) {
+		struct text all = { 0 };
+
+		ids_of(p, &all);
+		err = pg_send(pg, SQL_COMMAND_SUPERSEDED, PG_ARGS(all.s, p->token), reterr);
+		text_done(&all);
+	}
 	if (err == OC_OK && later.len) {
 		pg_array_end(&secs);
 		err = pg_send(pg, SQL_COMMAND_LATER, PG_ARGS(pg_array_end(&later), secs.s), reterr);
@@ -200,6 +210,15 @@ static enum oc_err send_answers(struct pg *pg, const struct pending *p, const st
 	text_done(&ids), text_done(&topics), text_done(&products), text_done(&payloads);
 	text_done(&done), text_done(&later), text_done(&secs);
 	return err;
+}
+
+static size_t answered(const struct pending *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->answers[i].err == OC_OK;
+	return n;
 }
 
 static enum oc_err commit_answers(struct lane *lane, const struct pending *p, struct oc_fail *reterr)
@@ -219,13 +238,15 @@ static enum oc_err commit_answers(struct lane *lane, const struct pending *p, st
 			err = pg_send(lane->pg, SQL_COMMAND_HOLD, PG_ARGS(ids.s, p->token), reterr);
 		if (err == OC_OK)
 			err = pg_sync(lane->pg, res, 2, reterr);
+		FAULT_POINT("worker.held");
 		if (err == OC_OK)
 			err = send_answers(lane->pg, p, res[1], &events, &lost, reterr);
+		FAULT_POINT("worker.answered");
 		text_done(&ids);
 		pg_result_free(res[0]);
 		pg_result_free(res[1]);
 		if (err == OC_OK) {
-			metric_add(M_COMMAND_DONE, (double)(p->n - lost), w->role.name, "done", NULL);
+			metric_add(M_COMMAND_DONE, (double)(answered(p) - lost), w->role.name, "done", NULL);
 			if (lost)
 				metric_add(M_COMMAND_DONE, lost, w->role.name, "lost", NULL);
 			if (events)
@@ -284,6 +305,26 @@ static void answer_all(struct lane *lane, struct pending *p)
 
 /* ---- lease and work ---- */
 
+/* Work on the first of a batch may take long: the others must not fall to somebody else meanwhile. */
+static void renew_rest(struct lane *lane, const struct pg_result *leased, unsigned from, const char *token)
+{
+	int lease_ms = lane->worker_ref->role.lease_ms;
+	struct text ids = { 0 };
+	char ms[16];
+
+	if (from == 0)
+		lane->leased_ms = clock_mono_ms();
+	if (clock_mono_ms() - lane->leased_ms < lease_ms / 3)
+		return;
+	for (unsigned i = 0; i < pg_rows(leased); i++)
+		pg_array_add(&ids, pg_text(leased, i, CC_ID));
+	snprintf(ms, sizeof(ms), "%d", lease_ms);
+	if (pg_query(lane->pg, SQL_COMMAND_RENEW_MANY, PG_ARGS(pg_array_end(&ids), token, ms), NULL, NULL) ==
+	    OC_OK)
+		lane->leased_ms = clock_mono_ms();
+	text_done(&ids);
+}
+
 static void work_leased(struct lane *lane, const struct pg_result *leased, const struct pg_result *loaded,
 			const char *token)
 {
@@ -320,11 +361,13 @@ static void work_leased(struct lane *lane, const struct pg_result *leased, const
 				c->row_at = r;
 				break;
 			}
+		renew_rest(lane, leased, i, token);
 		answers[i].err = w->role.work(w->role.ctx, c, &answers[i], &fail);
 		if (answers[i].err != OC_OK)
 			log_warn("%s: command %lld (case %s, attempt %d of %d): %s", w->role.name, c->id,
 				 c->case_id, c->attempts, c->max_attempts, fail.text);
 	}
+	FAULT_POINT("worker.worked");
 	answer_all(lane, &(struct pending){ .cmds = cmds, .answers = answers, .n = n, .token = token });
 	for (unsigned i = 0; i < n; i++) {
 		answer_clear(&answers[i]);
@@ -355,6 +398,7 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus
 		err = pg_send(lane->pg, "COMMIT", PG_NO_ARGS, &fail);
 	if (err == OC_OK)
 		err = pg_sync(lane->pg, res, ARRAY_LEN(res), &fail);
+	FAULT_POINT("worker.leased");
 	/* The lease is committed, or PostgreSQL still has the row and will offer it again: either way the
 	 * bus has done its part. */
 	for (size_t i = 0; i < n_deliveries; i++)
@@ -362,6 +406,7 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus
 			bus_ack(deliveries[i]);
 		else
 			bus_forget(deliveries[i]);
+	FAULT_POINT("worker.acked");
 	if (err != OC_OK) {
 		pg_rollback(lane->pg);
 		log_warn("%s: lease: %s", w->role.name, fail.text);
@@ -373,6 +418,27 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus
 	return err;
 }
 
+/* What lies open, without the bus. False: nothing, or no database. */
+static bool take_open(struct lane *lane)
+{
+	struct worker *w = lane->worker_ref;
+	AUTO(pg_result) struct pg_result *open = NULL;
+	struct text ids = { 0 };
+	char max[16];
+	bool done;
+
+	snprintf(max, sizeof(max), "%u", w->role.max_batch);
+	if (pg_query(lane->pg, SQL_COMMAND_OPEN, PG_ARGS(w->topics, max), &open, NULL) != OC_OK ||
+	    pg_rows(open) == 0)
+		return false;
+	for (unsigned i = 0; i < pg_rows(open); i++)
+		pg_array_add(&ids, pg_text(open, i, 0));
+	pg_array_end(&ids);
+	done = lease_and_work(lane, ids.s, NULL, 0) == OC_OK;
+	text_done(&ids);
+	return done;
+}
+
 static void take_from_bus(struct lane *lane)
 {
 	struct worker *w = lane->worker_ref;
@@ -380,11 +446,16 @@ static void take_from_bus(struct lane *lane)
 	struct text ids = { 0 };
 	size_t n = bus_fetch(lane->sub, got, w->role.max_batch, IDLE_MS);
 
-	if (n == 0)
+	if (n == 0) {
+		/* Silence for a second is no proof that nothing is there: one lane of the role looks for itself. */
+		if (lane == &w->lanes[0])
+			take_open(lane);
 		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		pg_array_addf(&ids, "%lld", bus_delivery_id(got[i]));
 	pg_array_end(&ids);
+	FAULT_POINT("worker.heard");
 	(void)!lease_and_work(lane, ids.s, got, n);
 	text_done(&ids);
 }
@@ -397,23 +468,8 @@ static void idle(struct worker *w, int ms)
 
 static void take_from_sweep(struct lane *lane)
 {
-	struct worker *w = lane->worker_ref;
-	AUTO(pg_result) struct pg_result *open = NULL;
-	struct text ids = { 0 };
-	char max[16];
-
-	snprintf(max, sizeof(max), "%u", w->role.max_batch);
-	if (pg_query(lane->pg, SQL_COMMAND_OPEN, PG_ARGS(w->topics, max), &open, NULL) != OC_OK ||
-	    pg_rows(open) == 0) {
-		idle(w, IDLE_MS);
-		return;
-	}
-	for (unsigned i = 0; i < pg_rows(open); i++)
-		pg_array_add(&ids, pg_text(open, i, 0));
-	pg_array_end(&ids);
-	if (lease_and_work(lane, ids.s, NULL, 0) != OC_OK)
-		idle(w, IDLE_MS);
-	text_done(&ids);
+	if (!take_open(lane))
+		idle(lane->worker_ref, IDLE_MS);
 }
 
 static void subscribe(struct lane *lane)
@@ -444,8 +500,14 @@ static void *lane_run(void *arg)
 			idle(w, IDLE_MS);
 			continue;
 		}
-		if (!lane->sub && bus_connected(w->deps.bus))
+		if (lane->sub && lane->generation != bus_generation(w->deps.bus)) {
+			bus_unsubscribe(lane->sub);
+			lane->sub = NULL;
+		}
+		if (!lane->sub && bus_connected(w->deps.bus)) {
+			lane->generation = bus_generation(w->deps.bus);
 			subscribe(lane);
+		}
 		if (lane->sub && bus_connected(w->deps.bus))
 			take_from_bus(lane);
 		else

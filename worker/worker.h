@@ -20,18 +20,18 @@
 struct bus;
 
 struct command {
-	long long id;		/* outbox id */
+	long long id; /* outbox id */
 	long long tenant_id;
-	const char *tenant;	/* code */
+	const char *tenant; /* code */
 	const char *case_id;
-	const char *topic;	/* "cmd.plan.generate" */
+	const char *topic; /* "cmd.plan.generate" */
 	int epoch, attempts, max_attempts;
 	const char *trace_id;
 	const char *lease_token;
-	const json_t *payload;	/* the command's arguments; always an object */
-	const struct pg_result *row;	/* what load_sql found for this command; see role.load_sql */
-	unsigned row_at;		/* the row's number in it */
-	int64_t now_us;		/* PostgreSQL's clock at the lease */
+	const json_t *payload;       /* the command's arguments; always an object */
+	const struct pg_result *row; /* what load_sql found for this command; see role.load_sql */
+	unsigned row_at;             /* the row's number in it */
+	int64_t now_us;              /* PostgreSQL's clock at the lease */
 };
 
 /* What a role says. Set evt, or later_ms, or neither (done without an event: the gate waits for people). */
@@ -47,8 +47,8 @@ void answer_later(struct answer *a, int64_t ms);
 void answer_do(struct answer *a, const char *sql, const char *const *args, unsigned n);
 
 struct role {
-	const char *name;		/* "planner"; also the durable consumer's name */
-	const char *topics[4];		/* "cmd.plan.generate", NULL */
+	const char *name;      /* "planner"; also the durable consumer's name */
+	const char *topics[4]; /* "cmd.plan.generate", NULL */
 	/* Read with the lease, one row per command: $1 is bigint[] of outbox ids; must return the column
 	 * `id` (outbox id) and what else the role wants. NULL: nothing. Every statement has a tenant
 	 * predicate (join on tenant_id). */
@@ -61,18 +61,20 @@ struct role {
 };
 
 struct worker_deps {
-	const char *conninfo;		/* as opscase_worker */
-	struct bus *bus;		/* may be disconnected at any time */
-	struct waker *relay_wake;	/* poked after each commit that wrote outbox rows */
+	const char *conninfo;     /* as opscase_worker */
+	struct bus *bus;          /* may be disconnected at any time */
+	struct waker *relay_wake; /* poked after each commit that wrote outbox rows */
 };
 
 struct worker;
-MUST_CHECK enum oc_err worker_start(const struct role *role, const struct worker_deps *deps, struct worker **ret, struct oc_fail *reterr);
+MUST_CHECK enum oc_err worker_start(const struct role *role, const struct worker_deps *deps,
+				    struct worker **ret, struct oc_fail *reterr);
 /* Takes no more work from now on; returns at once. Several are told before the first is waited for. */
 void worker_quit(struct worker *w);
-void worker_stop(struct worker *w);	/* lets running work end; returns when all threads are gone */
+void worker_stop(struct worker *w); /* lets running work end; returns when all threads are gone */
 DEFINE_AUTO(worker, struct worker *, worker_stop);
 
 /* For work that lasts: move the lease on. OC_STALE when it was lost (somebody else has the command, the
  * epoch moved, or it is done): stop without a trace. */
-MUST_CHECK enum oc_err command_renew(struct pg *pg, const struct command *cmd, int lease_ms, struct oc_fail *reterr);
+MUST_CHECK enum oc_err command_renew(struct pg *pg, const struct command *cmd, int lease_ms,
+				     struct oc_fail *reterr);

@@ -1,10 +1,13 @@
 /* opscased - every role of opscase, or some of them, as threads of one process. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include "apps/opscased/service.h"
 #include "base/log.h"
+
+#define TIDY_MS 10000
 
 extern char **environ;
 
@@ -63,8 +66,15 @@ int main(int argc, char **argv)
 		log_info("ready on port %u", service_port(service));
 	else
 		log_info("ready");
-	for (struct signalfd_siginfo si; read(fd, &si, sizeof(si)) == sizeof(si);) {
-		if (si.ssi_signo != SIGHUP)
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct signalfd_siginfo si;
+
+		if (poll(&p, 1, TIDY_MS) == 0) {
+			service_tidy(service);
+			continue;
+		}
+		if (read(fd, &si, sizeof(si)) != sizeof(si) || si.ssi_signo != SIGHUP)
 			break;
 		service_reload(service, settings);
 	}

@@ -385,6 +385,11 @@ void service_reload(struct service *s, const struct settings *st)
 	host_renew(s->host);
 }
 
+void service_tidy(struct service *s)
+{
+	host_tidy(s->host);
+}
+
 unsigned service_port(const struct service *s)
 {
 	return s->api ? api_port(s->api) : 0;

@@ -2,6 +2,7 @@
 #include "wire/bus/bus.h"
 #include <nats/nats.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,7 +21,9 @@ struct bus {
 	jsCtx *js;
 	char *prefix;
 	int replicas;
-	bool streams_ready;
+	atomic_uint generation;
+	pthread_mutex_t streams_lock;
+	unsigned streams_made; /* the generation in which the streams were made or seen */
 	struct listener *listeners;
 
 	/* The batch under way: acknowledgements arrive on the library's thread. */
@@ -71,6 +74,9 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void
 			hi = mid;
 		} else {
 			bus->batch[mid].ok = pa != NULL && pae == NULL;
+			/* No stream, or one that is full: look at what the server has before the next try. */
+			if (pae)
+				atomic_fetch_add(&bus->generation, 1);
 			if (bus->outstanding && --bus->outstanding == 0)
 				pthread_cond_signal(&bus->acked);
 			break;
@@ -84,11 +90,13 @@ static void on_state(natsConnection *nc, void *closure)
 {
 	struct bus *bus = closure;
 
-	if (natsConnection_Status(nc) == NATS_CONN_STATUS_CONNECTED)
+	if (natsConnection_Status(nc) == NATS_CONN_STATUS_CONNECTED) {
+		/* It may have come back without its storage. */
+		atomic_fetch_add(&bus->generation, 1);
 		log_info("connected");
-	else
+	} else {
 		log_warn("not connected; the loop goes on by sweeping PostgreSQL");
-	(void)bus;
+	}
 }
 
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
@@ -106,6 +114,8 @@ enum oc_err bus_open(const struct bus_config *cfg, struct bus **ret, struct oc_f
 
 	bus->prefix = mem_strdup(cfg->prefix ? cfg->prefix : "");
 	bus->replicas = cfg->replicas > 0 ? cfg->replicas : 1;
+	atomic_init(&bus->generation, 1);
+	pthread_mutex_init(&bus->streams_lock, NULL);
 	pthread_mutex_init(&bus->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -185,6 +195,7 @@ void bus_close(struct bus *bus)
 	}
 	pthread_cond_destroy(&bus->acked);
 	pthread_mutex_destroy(&bus->lock);
+	pthread_mutex_destroy(&bus->streams_lock);
 	free(bus->prefix);
 	free(bus);
 }
@@ -200,11 +211,14 @@ static const char *name_of(const struct bus *bus, const char *stream, char *out,
 	return out;
 }
 
-/* Made when first needed and whenever the server has forgotten them (a broker with empty storage). */
-static enum oc_err ensure_streams(struct bus *bus, struct oc_fail *reterr)
+unsigned bus_generation(const struct bus *bus)
 {
-	if (bus->streams_ready)
-		return OC_OK;
+	return atomic_load(&((struct bus *)bus)->generation);
+}
+
+/* Made when first needed and whenever the server has forgotten them (a broker with empty storage). */
+static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
+{
 	for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
 		const struct stream_row *row = &streams[i];
 		const char *subjects[] = { row->subjects };
@@ -231,8 +245,23 @@ static enum oc_err ensure_streams(struct bus *bus, struct oc_fail *reterr)
 			return oc_fail(reterr, OC_UNAVAILABLE, "NATS: stream %s: %s (%d)", name,
 				       natsStatus_GetText(s), (int)code);
 	}
-	bus->streams_ready = true;
 	return OC_OK;
+}
+
+static enum oc_err ensure_streams(struct bus *bus, struct oc_fail *reterr)
+{
+	enum oc_err err = OC_OK;
+	unsigned now;
+
+	pthread_mutex_lock(&bus->streams_lock);
+	now = atomic_load(&bus->generation);
+	if (bus->streams_made != now) {
+		err = make_streams(bus, reterr);
+		if (err == OC_OK)
+			bus->streams_made = now;
+	}
+	pthread_mutex_unlock(&bus->streams_lock);
+	return err;
 }
 
 enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int timeout_ms,
@@ -269,9 +298,12 @@ enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int tim
 		if (s == NATS_OK)
 			s = js_PublishMsgAsync(bus->js, &msg, &po);
 		natsMsg_Destroy(msg);
-		if (s != NATS_OK)
-			break;
-		sent++;
+		/* One that the library refuses, for its size say, must not keep the others back. */
+		if (s == NATS_OK)
+			sent++;
+		else
+			log_warn("message %lld on %s: %s", msgs[i].id, msgs[i].subject,
+				 natsStatus_GetText(s));
 	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
@@ -285,7 +317,7 @@ enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int tim
 	while (bus->outstanding && pthread_cond_timedwait(&bus->acked, &bus->lock, &until) == 0)
 		;
 	if (bus->outstanding)
-		bus->streams_ready = false; /* nobody answered: look at the streams again */
+		atomic_fetch_add(&bus->generation, 1); /* nobody answered: look at the streams again */
 	bus->batch = NULL;
 	bus->batch_len = 0;
 	bus->outstanding = 0;
@@ -329,7 +361,7 @@ enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durab
 	s = js_AddConsumer(&info, bus->js, sname, &cfg, NULL, &code);
 	jsConsumerInfo_Destroy(info);
 	if (s != NATS_OK) {
-		bus->streams_ready = false;
+		atomic_fetch_add(&bus->generation, 1);
 		return oc_fail(reterr, OC_UNAVAILABLE, "NATS: consumer %s: %s (%d)", dname,
 			       natsStatus_GetText(s), (int)code);
 	}

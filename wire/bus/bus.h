@@ -24,6 +24,9 @@ MUST_CHECK enum oc_err bus_open(const struct bus_config *cfg, struct bus **ret, 
 void bus_close(struct bus *bus);
 DEFINE_AUTO(bus, struct bus *, bus_close);
 bool bus_connected(const struct bus *bus);
+/* Grows whenever the server may have forgotten our streams and consumers (a reconnect, a refused publish): who holds
+ * a subscription of an older generation subscribes again. */
+unsigned bus_generation(const struct bus *bus);
 
 struct bus_msg {
 	long long id;                        /* outbox id */
