@@ -498,7 +498,7 @@ static void keep_alive(struct up *up)
 
 	while (!stop_asked) {
 		int64_t now = clock_mono_ms();
-		bool changed = false;
+		bool changed = false, waiting = false;
 
 		for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 			struct child *c = all[i];
@@ -512,6 +512,7 @@ static void keep_alive(struct up *up)
 				else
 					log_error("%s", fail.text);
 			}
+			waiting |= c->restart_at_ms != 0;
 		}
 		if (changed && note_children(up, &fail) != OC_OK)
 			log_error("%s", fail.text);
@@ -533,8 +534,8 @@ static void keep_alive(struct up *up)
 					child_tidy_log(all[i]);
 			tidied_ms = now;
 		}
-		/* SIGCHLD, SIGTERM and SIGHUP interrupt it */
-		poll(NULL, 0, 500);
+		/* SIGCHLD, SIGTERM and SIGHUP interrupt it; one that came just before is seen a second later */
+		poll(NULL, 0, waiting ? 100 : 1000);
 	}
 }
 
