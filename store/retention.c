@@ -87,10 +87,11 @@ static const char SQL_CHUNKS[] =
 static enum oc_err prune_age(struct pg *pg, const struct retention_rule *rule, const char *seconds, int batch,
 			     const volatile int *stop, long long *rows, struct oc_fail *reterr)
 {
+	/* Locked as they are found: a row that somebody is just renewing must not be judged by what it was. */
 	AUTO(str)
 	char *sql = mem_printf(
 		"DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT t.ctid FROM %s t, "
-		"(SELECT now() - make_interval(secs => $1::float8) AS limit_at) l WHERE %s LIMIT $2::int))",
+		"(SELECT now() - make_interval(secs => $1::float8) AS limit_at) l WHERE %s LIMIT $2::int FOR UPDATE OF t SKIP LOCKED))",
 		rule->table, rule->table, rule->which);
 	char limit[16];
 	unsigned n = 0;
