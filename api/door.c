@@ -39,7 +39,7 @@ static json_t *next_commands(const char *id, enum case_state state, enum case_re
 	json_t *v;
 
 	if (state == CASE_WAIT_GATE) {
-		say(list, "opscase case approve %s", id);
+		say(list, "opscase case approve %s --as approver", id);
 		say(list, "opscase case reject %s --reason TEXT", id);
 	}
 	if (state == CASE_ANALYZING || (command && state != CASE_CLOSED && state != CASE_PARKED))

@@ -24,6 +24,24 @@ static int usage(void)
 	return 0;
 }
 
+/* What may change while it runs; a file that does not read any more changes nothing. */
+static void settings_again(struct settings *settings, int argc, char **argv)
+{
+	AUTO(settings) struct settings *fresh = settings_new();
+	struct text restart = { 0 };
+	struct oc_fail fail = { 0 };
+
+	if (settings_load(fresh, argc - 1, argv + 1, (const char *const *)environ, NULL, &fail) != OC_OK) {
+		log_error("settings: %s; those from before stay", fail.text);
+		return;
+	}
+	settings_take_reloadable(settings, fresh, &restart);
+	if (restart.len)
+		log_warn("settings that need a restart: %s", text_str(&restart));
+	text_done(&restart);
+	log_set_level(log_level_parse(setting_text(settings, SET_LOG_LEVEL)));
+}
+
 int main(int argc, char **argv)
 {
 	AUTO(settings) struct settings *settings = settings_new();
@@ -76,7 +94,8 @@ int main(int argc, char **argv)
 		}
 		if (read(fd, &si, sizeof(si)) != sizeof(si) || si.ssi_signo != SIGHUP)
 			break;
-		service_reload(service, settings);
+		settings_again(settings, argc, argv);
+		service_reload(service);
 	}
 	log_info("stopping");
 	service_stop(service);

@@ -369,11 +369,10 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 	return OC_OK;
 }
 
-void service_reload(struct service *s, const struct settings *st)
+void service_reload(struct service *s)
 {
 	struct oc_fail fail;
 
-	(void)st;
 	if (gate_reload(s->gate, &fail) == OC_OK)
 		log_info("policies read again");
 	else

@@ -6,8 +6,8 @@ struct service;
 
 MUST_CHECK enum oc_err service_start(const struct settings *settings, struct service **ret,
 				     struct oc_fail *reterr);
-/* SIGHUP: policies, runbooks and the adapters' settings are read again; what is wrong is said and the last good one stays. */
-void service_reload(struct service *s, const struct settings *settings);
+/* SIGHUP: policies and runbooks are read again; what is wrong is said and the last good set stays in force. */
+void service_reload(struct service *s);
 /* Every few seconds: ends runners that were idle for long. */
 void service_tidy(struct service *s);
 unsigned service_port(const struct service *s); /* of the API; 0 when this process has none */

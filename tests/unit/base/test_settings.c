@@ -60,18 +60,18 @@ static void a_value_that_does_not_fit_is_refused_and_changes_nothing(void **stat
 	static const struct {
 		const char *name, *value, *says;
 	} bad[] = {
-		{ "http.port",           "65536",        "from 0 to 65535"    },
-		{ "http.port",           "80x",          "http.port = '80x'"  },
-		{ "http.port",           "",             "from 0 to 65535"    },
-		{ "http.port",           "-1",           "from 0 to 65535"    },
-		{ "window.metric_s",     "0",            "from 1 to 3600"     },
-		{ "http.wait",           "5 parsecs",    "from 0s to 2m"      },
-		{ "http.wait",           "3m",           "from 0s to 2m"      },
-		{ "http.plain_anywhere", "perhaps",      "true or false"      },
-		{ "gate.default",        "allow",        "one of ask, deny"   },
-		{ "roles",               "planner,cook", "planner"            },
-		{ "roles",               " , ",          "a list"             },
-		{ "nats.url",            "nats://a\nb",  "control characters" },
+		{ "http.port",           "65536",        "from 0 to 65535"                 },
+		{ "http.port",           "80x",          "http.port = '80x'"               },
+		{ "http.port",           "",             "from 0 to 65535"                 },
+		{ "http.port",           "-1",           "from 0 to 65535"                 },
+		{ "window.metric_s",     "0",            "from 1 to 3600"                  },
+		{ "http.wait",           "5 parsecs",    "from 0s to 2m"                   },
+		{ "http.wait",           "3m",           "from 0s to 2m"                   },
+		{ "http.plain_anywhere", "perhaps",      "true or false"                   },
+		{ "log.level",           "loud",         "one of debug, info, warn, error" },
+		{ "roles",               "planner,cook", "planner"                         },
+		{ "roles",               " , ",          "a list"                          },
+		{ "nats.url",            "nats://a\nb",  "control characters"              },
 	};
 
 	(void)state;
