@@ -17,7 +17,8 @@ static const struct err_row *err_row(enum oc_err err)
 	return &err_rows[(size_t)err < ARRAY_LEN(err_rows) ? err : OC_BUG];
 }
 
-static void PRINTF_LIKE(4, 0) fail_fill(struct oc_fail *f, enum oc_err err, const char *field, const char *fmt, va_list ap)
+static void PRINTF_LIKE(4, 0)
+	fail_fill(struct oc_fail *f, enum oc_err err, const char *field, const char *fmt, va_list ap)
 {
 	if (!f)
 		return;

@@ -18,7 +18,7 @@
 
 #define OPSCASE_ABI_MAJOR 1u
 #define OPSCASE_ABI_MINOR 0u
-#define OPSCASE_ABI ((OPSCASE_ABI_MAJOR << 16) | OPSCASE_ABI_MINOR)
+#define OPSCASE_ABI       ((OPSCASE_ABI_MAJOR << 16) | OPSCASE_ABI_MINOR)
 
 #if defined(__GNUC__)
 #define OPSCASE_EXPORT __attribute__((visibility("default")))
@@ -28,37 +28,37 @@
 
 /* What an entry answers. The number is part of the ABI. */
 enum opscase_outcome {
-	OPSCASE_VALID = 0,	    /* validate: the params make sense                              */
-	OPSCASE_REFUSED = 1,	    /* the params are wrong; nothing was or will be done            */
-	OPSCASE_WOULD_DO = 2,	    /* dry_run: {"changes":[{"what","from","to"}...],"diff":text}   */
-	OPSCASE_DONE = 3,	    /* run, undo: the effect is in place                            */
-	OPSCASE_NOT_APPLIED = 4,    /* run: certainly nothing happened, a retry is safe;
+	OPSCASE_VALID = 0,         /* validate: the params make sense                              */
+	OPSCASE_REFUSED = 1,       /* the params are wrong; nothing was or will be done            */
+	OPSCASE_WOULD_DO = 2,      /* dry_run: {"changes":[{"what","from","to"}...],"diff":text}   */
+	OPSCASE_DONE = 3,          /* run, undo: the effect is in place                            */
+	OPSCASE_NOT_APPLIED = 4,   /* run: certainly nothing happened, a retry is safe;
 				     * probe: the wanted state is certainly not in place            */
-	OPSCASE_APPLIED = 5,	    /* probe: the wanted state (or this very action) is in place    */
-	OPSCASE_FAILED = 6,	    /* run: it was tried and failed; something may have changed     */
-	OPSCASE_UNCLEAR = 7,	    /* run, probe: nobody can say; the case will be parked          */
-	OPSCASE_WORLD_CHANGED = 8,  /* run: `expected_binding` no longer holds; nothing was done    */
-	OPSCASE_CANCELLED = 9,	    /* run: stopped by cancel before anything was applied           */
+	OPSCASE_APPLIED = 5,       /* probe: the wanted state (or this very action) is in place    */
+	OPSCASE_FAILED = 6,        /* run: it was tried and failed; something may have changed     */
+	OPSCASE_UNCLEAR = 7,       /* run, probe: nobody can say; the case will be parked          */
+	OPSCASE_WORLD_CHANGED = 8, /* run: `expected_binding` no longer holds; nothing was done    */
+	OPSCASE_CANCELLED = 9,     /* run: stopped by cancel before anything was applied           */
 };
 
 /* One step of a plan, lent for the call. Texts are never NULL unless it says so. */
 struct opscase_action {
-	uint32_t size;			/* of this struct, as the host knows it                     */
-	const char *operation;		/* "k8s.rollout"; one of the manifest's operations          */
-	const char *params;		/* JSON object; has passed the operation's schema           */
-	const char *target;		/* JSON object {"urn": ..., ...} or "{}"                    */
-	const char *idempotency_key;	/* the same for every try of this step; 64 hex digits       */
-	const char *tenant;		/* tenant code                                              */
-	const char *case_id;		/* UUID                                                     */
-	const char *decision_id;	/* the gate decision that allows this, "" for a dry run     */
-	const char *plan_hash;		/* SHA-256 of the canonical plan, hex                       */
-	const char *expected_binding;	/* JSON object from probe as the approver saw it, or NULL:
+	uint32_t size;                /* of this struct, as the host knows it                     */
+	const char *operation;        /* "k8s.rollout"; one of the manifest's operations          */
+	const char *params;           /* JSON object; has passed the operation's schema           */
+	const char *target;           /* JSON object {"urn": ..., ...} or "{}"                    */
+	const char *idempotency_key;  /* the same for every try of this step; 64 hex digits       */
+	const char *tenant;           /* tenant code                                              */
+	const char *case_id;          /* UUID                                                     */
+	const char *decision_id;      /* the gate decision that allows this, "" for a dry run     */
+	const char *plan_hash;        /* SHA-256 of the canonical plan, hex                       */
+	const char *expected_binding; /* JSON object from probe as the approver saw it, or NULL:
 					 * run compares and sets where the target can               */
-	const char *before;		/* what probe's `info` said before the step ran, or NULL:
+	const char *before;           /* what probe's `info` said before the step ran, or NULL:
 					 * undo restores from it                                    */
-	const char *secrets;		/* JSON object name -> value, "{}" where none were wanted   */
-	const char *scratch_dir;	/* private directory of this call, removed afterwards       */
-	int64_t deadline_ms;		/* milliseconds left when the call began                    */
+	const char *secrets;          /* JSON object name -> value, "{}" where none were wanted   */
+	const char *scratch_dir;      /* private directory of this call, removed afterwards       */
+	int64_t deadline_ms;          /* milliseconds left when the call began                    */
 };
 
 /* The way back. `send` is called exactly once, with a JSON object; its return value is what the
@@ -71,11 +71,11 @@ struct opscase_reply {
 };
 
 struct opscase_adapter {
-	uint32_t abi;		/* OPSCASE_ABI                                              */
-	uint32_t size;		/* sizeof(struct opscase_adapter)                           */
-	const char *name;	/* "k8s"                                                    */
-	const char *version;	/* the adapter's own                                        */
-	const char *manifest;	/* JSON, see docs/adapters.md and contracts/manifest.schema.json */
+	uint32_t abi;         /* OPSCASE_ABI                                              */
+	uint32_t size;        /* sizeof(struct opscase_adapter)                           */
+	const char *name;     /* "k8s"                                                    */
+	const char *version;  /* the adapter's own                                        */
+	const char *manifest; /* JSON, see docs/adapters.md and contracts/manifest.schema.json */
 
 	/* Optional: set up and tear down what calls share. `config` is the adapter's own object
 	 * from the service's settings, "{}" if there is none. */

@@ -53,9 +53,13 @@ static void every_way_to_closed_verified_needs_a_verdict_row(void **state)
 		assert_string_equal(r.guard_name, "pass_forward");
 	}
 	assert_int_equal(found, 1);
-	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS }).verdict, MOVE_REFUSE);
-	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS, .verdict_fail = true }).verdict, MOVE_REFUSE);
-	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS, .verdict_pass = true }).resolution,
+	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS }).verdict,
+			 MOVE_REFUSE);
+	assert_int_equal(
+		case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS, .verdict_fail = true }).verdict,
+		MOVE_REFUSE);
+	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_VERIFY_PASS, .verdict_pass = true })
+				 .resolution,
 			 DONE_VERIFIED);
 }
 
@@ -72,7 +76,8 @@ static void a_second_pass_for_a_closed_case_changes_nothing(void **state)
 static void a_manual_case_holds_its_execution_until_somebody_lets_it_go(void **state)
 {
 	struct case_now now = { .state = CASE_WAIT_GATE, .drive = DRIVE_MANUAL };
-	struct case_move move = case_step(&now, &(struct case_event){ .kind = EV_GATE_APPROVED, .decision_binds = true });
+	struct case_move move =
+		case_step(&now, &(struct case_event){ .kind = EV_GATE_APPROVED, .decision_binds = true });
 
 	(void)state;
 	assert_int_equal(move.ask, ASK_EXEC);
@@ -87,24 +92,36 @@ static void a_manual_case_holds_its_execution_until_somebody_lets_it_go(void **s
 
 static void an_unknown_outcome_is_settled_before_anything_else(void **state)
 {
-	struct case_now now = { .state = CASE_PARKED, .reason = WHY_OUTCOME_UNKNOWN, .applied = true, .resumes_left = true };
+	struct case_now now = {
+		.state = CASE_PARKED, .reason = WHY_OUTCOME_UNKNOWN, .applied = true, .resumes_left = true
+	};
 
 	(void)state;
 	for (int mode = RESUME_REANALYSE; mode < RESUME_COUNT; mode++)
-		assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_RESUME, .mode = (enum resume_mode)mode }).verdict,
+		assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_RESUME,
+								       .mode = (enum resume_mode)mode })
+					 .verdict,
 				 MOVE_REFUSE);
-	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_SETTLED, .outcome_applied = true }).verdict, MOVE_REFUSE);
 	assert_int_equal(
-		case_step(&now, &(struct case_event){ .kind = EV_SETTLED, .outcome_applied = true, .proven = true }).reason,
-		WHY_UNVERIFIED);
-	assert_int_equal(
-		case_step(&now, &(struct case_event){ .kind = EV_SETTLED, .outcome_not_applied = true, .proven = true }).reason,
-		WHY_EXEC_FAILED);
+		case_step(&now, &(struct case_event){ .kind = EV_SETTLED, .outcome_applied = true }).verdict,
+		MOVE_REFUSE);
+	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_SETTLED,
+							       .outcome_applied = true,
+							       .proven = true })
+				 .reason,
+			 WHY_UNVERIFIED);
+	assert_int_equal(case_step(&now, &(struct case_event){ .kind = EV_SETTLED,
+							       .outcome_not_applied = true,
+							       .proven = true })
+				 .reason,
+			 WHY_EXEC_FAILED);
 }
 
 static void rollback_is_done_at_most_once_a_case(void **state)
 {
-	struct case_now now = { .state = CASE_PARKED, .reason = WHY_VERIFY_FAILED, .applied = true, .resumes_left = true };
+	struct case_now now = {
+		.state = CASE_PARKED, .reason = WHY_VERIFY_FAILED, .applied = true, .resumes_left = true
+	};
 	struct case_event ev = { .kind = EV_RESUME, .mode = RESUME_ROLLBACK };
 
 	(void)state;
