@@ -470,7 +470,9 @@ static char *bio_text(BIO *bio)
 {
 	char *data = NULL;
 	long n = BIO_get_mem_data(bio, &data);
-	char *out = mem_strndup(data, (size_t)n);
+	char *out = mem_alloc((size_t)n + 1);
+
+	memcpy(out, data, (size_t)n);
 
 	BIO_free(bio);
 	return out;
