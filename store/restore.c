@@ -36,9 +36,12 @@ enum oc_err restore_effects_off(struct pg *pg, const char *reason, struct oc_fai
 
 /* --- finishing */
 
+/* Every open case: one that was only being planned, or was parked, at the backup may have gone through the gate since, and
+ * the loop has moved some to PARKED while effects were off. One that was opened since then has certainly done nothing. */
 static const char SQL_CASES[] =
-	"SELECT tenant_id, id, tenant, status, version, epoch, timeline_seq, encode(timeline_head, 'hex') FROM ops_case "
-	"WHERE status IN ('WAIT_GATE', 'EXECUTING', 'VERIFYING') ORDER BY id FOR UPDATE";
+	"SELECT c.tenant_id, c.id, c.tenant, c.status, c.version, c.epoch, c.timeline_seq, encode(c.timeline_head, 'hex') "
+	"FROM ops_case c, installation i WHERE c.status <> 'CLOSED' AND c.park_reason IS DISTINCT FROM 'outcome_unknown' "
+	"AND (i.effects = 'on' OR c.created_at < i.updated_at) ORDER BY c.id FOR UPDATE OF c";
 /* The same fence as everywhere: the case must still be what was read. */
 static const char SQL_PARK[] =
 	"WITH c AS (UPDATE ops_case SET status = 'PARKED', park_reason = 'outcome_unknown', sentence = $3, version = version + 1, "

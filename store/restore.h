@@ -23,7 +23,7 @@ struct restore_case {
 	char tenant_id[24], case_id[40], tenant[64], status[16], head_hex[65];
 	int version, epoch, seq;
 };
-/* Locks the cases that may have gone on after the backup: WAIT_GATE, EXECUTING, VERIFYING. */
+/* Locks the cases that may have gone on after the backup: every open one from before effects went off. */
 MUST_CHECK enum oc_err restore_cases(struct pg *pg, struct restore_case **ret, size_t *ret_count,
 				     struct oc_fail *reterr);
 /* Parks one as outcome_unknown, with the row of its timeline that says so (sealed by the caller). */

@@ -227,7 +227,7 @@ const struct cli_command cli_commands[] = {
          "which migrations are in place; exit code 1 when some are not", NULL, db_options, CLI_LOCAL },
 	{ "restore", "", cli_restore,
          "after the database came back from a backup: what is known, and --finish", "A restored database has forgotten what was done since the backup. `opscase up` recognises it and keeps effects off.\n"
-	  "--finish parks every case at the gate or later as outcome_unknown, voids leases and open approvals, gives the\n"
+	  "--finish parks every open case as outcome_unknown, voids leases and open approvals, gives the\n"
 	  "installation a new id, and switches effects on.", restore_options, CLI_LOCAL },
 	{ "doctor", "", cli_doctor, "is everything as it has to be? one line each, and what to do", NULL,
          doctor_options, CLI_LOCAL | CLI_SETTINGS },

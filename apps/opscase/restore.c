@@ -141,7 +141,7 @@ enum oc_err cli_restore(struct cli *cli, struct oc_fail *reterr)
 	if (err == OC_OK)
 		err = local_confirm(
 			cli,
-			"every case at the gate or later is parked as outcome_unknown, every lease and open approval is void",
+			"every open case is parked as outcome_unknown, every lease and open approval is void",
 			reterr);
 	if (err == OC_OK)
 		err = finish(pg, actor, known_mark(data), &sum, &parked, reterr);
