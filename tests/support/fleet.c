@@ -378,13 +378,25 @@ void fleet_replica_signal(struct fleet *f, unsigned i, int sig)
 			die("replica %u does not end; see %s", i, r->log);
 }
 
+/* What apps/opscase-runner calls itself: before and after it took its place. */
+static bool is_runner(const char *name)
+{
+	static const char *const names[] = { "opscase-runner", "opscase-keeper", "opscase-worker",
+					     "opscase-shared" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (str_eq(name, names[i]))
+			return true;
+	return false;
+}
+
 static size_t runners_of(const pid_t *pids, size_t n, pid_t *out, size_t max)
 {
 	size_t found = 0;
 	struct proc p;
 
 	for (size_t k = 0; k < n && found < max; k++)
-		if (proc_read(pids[k], &p) && str_starts(p.name, "opscase-runner"))
+		if (proc_read(pids[k], &p) && is_runner(p.name))
 			out[found++] = pids[k];
 	return found;
 }
@@ -410,7 +422,7 @@ bool fleet_runners_gone(const struct fleet *f, int wait_ms)
 			char path[64], cwd[512];
 			ssize_t n;
 
-			if (!str_starts(all[i].name, "opscase-runner"))
+			if (!is_runner(all[i].name))
 				continue;
 			snprintf(path, sizeof(path), "/proc/%d/cwd", (int)all[i].pid);
 			n = readlink(path, cwd, sizeof(cwd) - 1);
