@@ -18,7 +18,7 @@ end
 local bad = 0
 function response(status, h, body) if status ~= %d then bad = bad + 1; if bad < 3 then print("BAD", status, body) end end end
 """
-s = Servers(nats=False, options="-c shared_buffers=256MB")
+s = Servers(nats=None, options="-c shared_buffers=256MB")
 d = Daemon(s, "api", ["--http.threads=16", "--db.pool=8"], cpu=CLIENT_CPU)
 s.sql("INSERT INTO ops_case (id, tenant_id, tenant, title, status, opened_by) SELECT ('ffffffff-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid,"
       " %d, 't-bench', 'bench', 'NEW', 'bench' FROM generate_series(0, 9999) i" % s.tenant)

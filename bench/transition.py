@@ -17,7 +17,7 @@ def settle(s):
     cases(s, "ffffffff", 40000)
 
 
-s = Servers(nats=False, options="-c shared_buffers=256MB -c max_wal_size=4GB -c checkpoint_timeout=30min")
+s = Servers(nats=None, options="-c shared_buffers=256MB -c max_wal_size=4GB -c checkpoint_timeout=30min")
 round_no = 0
 for clients in (1, 8):
     ours, peer, p99, cpu_ours, cpu_pg, cpu_peer = [], [], [], [], [], []

@@ -105,6 +105,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 def run(args, cpu=None, check=True, **more):
     if cpu is not None:
         args = ["taskset", "-c", cpu] + args
+    more.setdefault("timeout", 600)
     done = subprocess.run(args, capture_output=True, text=True, **more)
     if check and done.returncode != 0:
         sys.exit("%s: exit code %d\n%s%s" % (args[0], done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
@@ -182,8 +183,8 @@ def wait_port(port, timeout=60, child=None):
 class Servers:
     """PostgreSQL (and NATS), private, pinned to the servers' CPU unless told otherwise."""
 
-    def __init__(self, pinned=True, nats=True, options=""):
-        args = [program("bench_servers"), "nats" if nats else "-", options]
+    def __init__(self, pinned=True, nats="nats", options=""):
+        args = [program("bench_servers"), nats or "-", options]
         self.child = spawn(args, SERVER_CPU if pinned else None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.child.stdout.readline()
         if not line:

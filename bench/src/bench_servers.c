@@ -1,5 +1,6 @@
-/* bench_servers [nats] [OPTIONS] - a private PostgreSQL with fsync on, with our tables, and a nats-server that
- * syncs each message; says in one JSON line where they are and lives until its standard input ends. */
+/* bench_servers nats|nats-unsynced|-|bare [OPTIONS] - a private PostgreSQL with fsync on, with our tables (bare: with
+ * nothing), and a nats-server that syncs each message (unsynced: every two minutes, its default); says in one JSON
+ * line where they are and lives until its standard input ends. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,14 +9,15 @@
 
 int main(int argc, char **argv)
 {
-	struct pgtemp db = { .durable = true, .options = argc > 2 ? argv[2] : NULL };
-	struct natstemp nats = { .durable = true };
-	bool bus = argc > 1 && strcmp(argv[1], "nats") == 0;
+	const char *mode = argc > 1 ? argv[1] : "-";
+	bool bus = strncmp(mode, "nats", 4) == 0, bare = strcmp(mode, "bare") == 0;
+	struct pgtemp db = { .durable = true, .empty = bare, .options = argc > 2 ? argv[2] : NULL };
+	struct natstemp nats = { .durable = strcmp(mode, "nats") == 0 };
 	long long tenant;
 	char byte;
 
 	pgtemp_start(&db);
-	tenant = pgtemp_tenant(&db, "t-bench");
+	tenant = bare ? 0 : pgtemp_tenant(&db, "t-bench");
 	if (bus)
 		natstemp_start(&nats);
 	printf("{\"dir\":\"%s\",\"worker\":\"%s\",\"api\":\"%s\",\"super\":\"%s\",\"nats\":\"%s\",\"nats_pid\":%d,\"tenant\":%lld}\n",
