@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include "base/uuid.h"
 #include "executor/role.h"
-#include "wire/pg/pg.h"
 
 #define LEASE_MS        30000
 #define LEASE_MARGIN_MS 5000 /* the child is gone this long before somebody else may look */

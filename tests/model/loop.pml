@@ -25,7 +25,8 @@
  *
  * Of the statements on a command's way these have no block of their own, and why:
  * left out: SQL_COMMAND_OPEN SQL_OUTBOX_EVENTS_OPEN (the same rows without the bus: delivery that cannot be lost)
- * left out: SQL_COMMAND_LATER SQL_COMMAND_BACK (a lapse of the lease, at a better moment)
+ * left out: SQL_COMMAND_LATER SQL_COMMAND_BACK SQL_COMMAND_RENEW_MANY (a lapse of the lease, at another moment)
+ * left out: SQL_COMMAND_SUPERSEDED (tidies commands of an epoch that is over; nobody answers those any more)
  * left out: SQL_INSTALLATION (the message id's first half) */
 
 #ifndef CRASHES
@@ -307,7 +308,7 @@ end_life:
 #endif
 #define forget i = 0; token = 0; n = 0; says = NOTHING; o = NO_ROW
 
-/* code: command_renew() beat_once() SQL_COMMAND_RENEW: a lease that cannot be moved on runs out, its holder
+/* code: command_renew() run_beat() SQL_COMMAND_RENEW: a lease that cannot be moved on runs out, its holder
  * alive or not. The leash is shorter than the lease, so its child is gone by then. code: LEASE_MARGIN_MS */
 #ifdef NO_LEASH
 #define cut(n) skip
@@ -515,7 +516,7 @@ end_life:
 #ifndef NO_LAST_WORD
 	each(exhausted)
 #endif
-	/* code: sweep_expired() SQL_SWEEP_EXPIRED */
+	/* code: sweep_expired() SQL_SWEEP_EXPIRED SQL_SWEEP_EXPIRED_SAID */
 	:: atomic { waits ->
 		seen = waits_epoch;
 #ifdef NO_WORD_BEFORE_THE_MARK
