@@ -163,17 +163,28 @@ int main(int argc, char **argv)
 		AUTO(str) char *dir = mem_printf("%s/lib/opscase/adapters", argv[6]);
 		AUTO(str) char *runner = mem_printf("%s/bin/opscase-runner", argv[6]);
 
-		must(registry_open(&(struct registry_config){ .runner_path = runner, .dir = dir }, &registry, &fail), &fail);
-		must(host_new(&(struct host_config){ .runner_path = runner, .registry_ref = registry, .scratch_dir = "/tmp" }, &host,
-			      &fail),
+		must(registry_open(&(struct registry_config){ .runner_path = runner, .dir = dir }, &registry,
+				   &fail),
+		     &fail);
+		must(host_new(&(struct host_config){ .runner_path = runner,
+						     .registry_ref = registry,
+						     .scratch_dir = "/tmp" },
+			      &host, &fail),
 		     &fail);
 	}
 	must(bus_open(&(struct bus_config){ .url = argv[2], .name = "bench" }, &bus, &fail), &fail);
 	transition_set_waker(wake);
 	must(relay_start(conninfo, bus, wake, &relay, &fail), &fail);
-	must(loop_start(&(struct loop_deps){ .conninfo = conninfo, .bus = bus, .relay_wake = wake, .on_case = on_case }, &loop, &fail),
+	must(loop_start(&(struct loop_deps){ .conninfo = conninfo,
+					     .bus = bus,
+					     .relay_wake = wake,
+					     .on_case = on_case },
+			&loop, &fail),
 	     &fail);
-	must(worker_start(&role, &(struct worker_deps){ .conninfo = conninfo, .bus = bus, .relay_wake = wake }, &worker, &fail), &fail);
+	must(worker_start(&role,
+			  &(struct worker_deps){ .conninfo = conninfo, .bus = bus, .relay_wake = wake },
+			  &worker, &fail),
+	     &fail);
 	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 	begin = bench_now();
 	stop_at = begin + atof(argv[5]);
@@ -189,8 +200,9 @@ int main(int argc, char **argv)
 		if (slots[i].begin > begin + 1 && slots[i].end > 0 && slots[i].end <= stop_at)
 			ms[done++] = (slots[i].end - slots[i].begin) * 1000;
 	pthread_mutex_unlock(&lock);
-	printf("{\"rate\":%.1f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"done\":%zu,\"cpu_s\":%.2f}\n", (double)done / (stop_at - begin - 1),
-	       bench_percentile(ms, done, 50), bench_percentile(ms, done, 99), done, bench_cpu());
+	printf("{\"rate\":%.1f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"done\":%zu,\"cpu_s\":%.2f}\n",
+	       (double)done / (stop_at - begin - 1), bench_percentile(ms, done, 50),
+	       bench_percentile(ms, done, 99), done, bench_cpu());
 	fflush(stdout);
 	worker_stop(worker);
 	loop_stop(loop);

@@ -65,8 +65,8 @@ int main(int argc, char **argv)
 		sum += (unsigned)d.answer;
 	}
 	t = bench_now() - t;
-	printf("{\"rules\":%zu,\"us\":%.5f,\"sum\":%u,\"answers\":\"%s\"}\n", policy_rule_count(policy), n ? t / (double)n * 1e6 : 0, sum,
-	       text_str(&answers));
+	printf("{\"rules\":%zu,\"us\":%.5f,\"sum\":%u,\"answers\":\"%s\"}\n", policy_rule_count(policy),
+	       n ? t / (double)n * 1e6 : 0, sum, text_str(&answers));
 	text_done(&answers);
 	free(facts);
 	return 0;

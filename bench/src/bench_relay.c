@@ -15,12 +15,13 @@
 #include "wire/bus/bus.h"
 #include "wire/pg/pg.h"
 
-#define TOPIC   "evt.bench.x.v1"
-#define PAYLOAD "{\"case_id\":\"00000000-0000-4000-8000-000000000000\",\"title\":\"bench\",\"event\":\"start_analysis\",\"from\":\"NEW\",\"to\":\"ANALYZING\",\"version\":2,\"epoch\":2,\"actor\":\"bench\"}"
-#define BODY                                                                                                             \
-	"{\"specversion\":\"1.0\",\"id\":\"00000000-0000-4000-8000-000000000000:12345678\",\"source\":"                  \
-	"\"opscase/00000000-0000-4000-8000-000000000000\",\"type\":\"" TOPIC "\",\"subject\":\"\",\"time\":"             \
-	"\"2026-01-01T00:00:00.000000Z\",\"datacontenttype\":\"application/json\",\"tenant\":\"t-bench\",\"epoch\":0,"   \
+#define TOPIC "evt.bench.x.v1"
+#define PAYLOAD \
+	"{\"case_id\":\"00000000-0000-4000-8000-000000000000\",\"title\":\"bench\",\"event\":\"start_analysis\",\"from\":\"NEW\",\"to\":\"ANALYZING\",\"version\":2,\"epoch\":2,\"actor\":\"bench\"}"
+#define BODY                                                                                                           \
+	"{\"specversion\":\"1.0\",\"id\":\"00000000-0000-4000-8000-000000000000:12345678\",\"source\":"                \
+	"\"opscase/00000000-0000-4000-8000-000000000000\",\"type\":\"" TOPIC "\",\"subject\":\"\",\"time\":"           \
+	"\"2026-01-01T00:00:00.000000Z\",\"datacontenttype\":\"application/json\",\"tenant\":\"t-bench\",\"epoch\":0," \
 	"\"caseversion\":0,\"data\":" PAYLOAD "}"
 
 static struct oc_fail fail;
@@ -58,7 +59,8 @@ static double raw(const char *url, long n)
 	for (long i = 0; i < n; i++) {
 		char id[64];
 
-		snprintf(id, sizeof(id), "00000000-0000-4000-8000-%ld:%ld:0", (long)(t * 1000) % 1000000000, i);
+		snprintf(id, sizeof(id), "00000000-0000-4000-8000-%ld:%ld:0", (long)(t * 1000) % 1000000000,
+			 i);
 		jsPubOptions_Init(&po);
 		po.MsgId = id;
 		must_nats(js_PublishAsync(js, TOPIC ".t-bench", BODY, (int)strlen(BODY), &po));
@@ -74,12 +76,15 @@ static bool drained(struct pg *pg)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 
-	must(pg_query(pg, "SELECT EXISTS (SELECT 1 FROM outbox WHERE published_at IS NULL AND done_at IS NULL)", PG_NO_ARGS, &r, &fail));
+	must(pg_query(pg,
+		      "SELECT EXISTS (SELECT 1 FROM outbox WHERE published_at IS NULL AND done_at IS NULL)",
+		      PG_NO_ARGS, &r, &fail));
 	return !pg_bool(r, 0, 0);
 }
 
-static const char SQL_ROWS[] = "INSERT INTO outbox (tenant_id, kind, topic, key, payload) SELECT $1::bigint, 'x', '" TOPIC
-			       "', 't-bench', '" PAYLOAD "' FROM generate_series(1, $2::int) RETURNING id";
+static const char SQL_ROWS[] =
+	"INSERT INTO outbox (tenant_id, kind, topic, key, payload) SELECT $1::bigint, 'x', '" TOPIC
+	"', 't-bench', '" PAYLOAD "' FROM generate_series(1, $2::int) RETURNING id";
 
 struct arrivals {
 	struct bus_sub *sub;
@@ -154,7 +159,8 @@ int main(int argc, char **argv)
 	} else {
 		static const char *const subjects[] = { TOPIC ".>" };
 		struct arrivals a = { .at = mem_array((size_t)n, sizeof(double)), .n = n };
-		double *sent = mem_array((size_t)n, sizeof(double)), *ms = mem_array((size_t)n, sizeof(double)), behind = 0;
+		double *sent = mem_array((size_t)n, sizeof(double)),
+		       *ms = mem_array((size_t)n, sizeof(double)), behind = 0;
 		pthread_t ear;
 		long k = 0;
 
@@ -191,8 +197,9 @@ int main(int argc, char **argv)
 		for (long i = 0; i < n; i++)
 			if (a.at[i] > 0 && sent[i] > 0)
 				ms[k++] = (a.at[i] - sent[i]) * 1000;
-		printf("{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"heard\":%ld,\"rate\":%.1f,\"behind_ms\":%.1f}\n", bench_percentile(ms, (size_t)k, 50),
-		       bench_percentile(ms, (size_t)k, 99), k, (double)n / (bench_now() - t), behind * 1000);
+		printf("{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"heard\":%ld,\"rate\":%.1f,\"behind_ms\":%.1f}\n",
+		       bench_percentile(ms, (size_t)k, 50), bench_percentile(ms, (size_t)k, 99), k,
+		       (double)n / (bench_now() - t), behind * 1000);
 		fflush(stdout);
 		bus_unsubscribe(a.sub);
 	}

@@ -88,8 +88,9 @@ int main(int argc, char **argv)
 		done += clients[i].done;
 	}
 	elapsed = bench_now() - t;
-	printf("{\"done\":%ld,\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"cpu_s\":%.3f,\"used_up\":%s}\n", done,
-	       (double)done / elapsed, bench_percentile(ms, (size_t)done, 50), bench_percentile(ms, (size_t)done, 99),
-	       bench_cpu() - cpu, done >= cases / n * n ? "true" : "false");
+	printf("{\"done\":%ld,\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"cpu_s\":%.3f,\"used_up\":%s}\n",
+	       done, (double)done / elapsed, bench_percentile(ms, (size_t)done, 50),
+	       bench_percentile(ms, (size_t)done, 99), bench_cpu() - cpu,
+	       done >= cases / n * n ? "true" : "false");
 	return 0;
 }
