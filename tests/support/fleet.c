@@ -474,8 +474,9 @@ bool fleet_try_open(struct fleet *f, unsigned replica, const char *name, const s
 		how = &plain;
 	body = mem_printf(
 		"{\"title\":\"%s\",\"drive\":\"%s\",\"template\":\"ledger\",\"params\":{\"file\":\"%s/ledger/%s\","
-		"\"sleep_ms\":%d,\"after_ms\":%d}}",
-		name, how->manual ? "manual" : "auto", f->dir, name, how->sleep_ms, how->after_ms);
+		"\"sleep_ms\":%d,\"after_ms\":%d%s}}",
+		name, how->manual ? "manual" : "auto", f->dir, name, how->sleep_ms, how->after_ms,
+		how->show_secret ? ",\"show\":\"secret\"" : "");
 	status = fleet_call(f, replica, "POST", "/case/create", name, body, &answer);
 	if (status >= 400 && status != 409 && status != 429 && status < 500)
 		die("POST /case/create: %d %s", status, answer);
@@ -735,11 +736,12 @@ static const char runbook[] =
 	"  file: {type: string, max: 1024, example: /tmp/ledger, help: Where the lines go.}\n"
 	"  sleep_ms: {type: int, default: 0, min: 0, max: 600000, help: Before the first line.}\n"
 	"  after_ms: {type: int, default: 0, min: 0, max: 600000, help: After the first line.}\n"
+	"  show: {type: string, required: false, example: secret, help: What to tell.}\n"
 	"plan:\n"
 	"  title: Two lines\n"
 	"  steps:\n"
 	"    - action: ledger.append\n"
-	"      params: {file: \"${file}\", line: one, sleep_ms: \"${sleep_ms}\", after_ms: \"${after_ms}\"}\n"
+	"      params: {file: \"${file}\", line: one, sleep_ms: \"${sleep_ms}\", after_ms: \"${after_ms}\", show: \"${show}\"}\n"
 	"      timeout_s: 120\n"
 	"      retry: 3\n"
 	"    - action: ledger.append\n"

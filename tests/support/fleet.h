@@ -58,8 +58,8 @@ int fleet_call(struct fleet *f, unsigned replica, const char *method, const char
 	       const char *body, char **ret_body);
 
 struct fleet_case {
-	int sleep_ms, after_ms; /* of the first step: before the effect, after it */
-	bool manual;
+	int sleep_ms, after_ms;   /* of the first step: before the effect, after it */
+	bool manual, show_secret; /* the second: the answer says how many bytes of secrets it got */
 };
 /* Opens a case through the API of either replica, again and again until one says 201: then it is promised. */
 void fleet_open(struct fleet *f, const char *name, const struct fleet_case *how, char ret_id[UUID_TEXT]);
