@@ -104,7 +104,8 @@ bool str_to_long(const char *s, long long min, long long max, long long *ret)
 	char *end;
 	long long v;
 
-	if (str_empty(s))
+	/* strtoll would skip blanks and line ends in front */
+	if (str_empty(s) || !strchr("+-0123456789", *s))
 		return false;
 	errno = 0;
 	v = strtoll(s, &end, 10);
