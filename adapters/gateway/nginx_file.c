@@ -31,8 +31,9 @@ bool nginx_file_load(struct nginx *ng)
 			snprintf(ng->why, sizeof ng->why, "cannot read '%s': %s", ng->path,
 				 n < 0 ? strerror(errno) : "it is longer than 1 MiB");
 		else if (!upstream_parse(ng->text, used, ng->name, &ng->up))
-			snprintf(ng->why, sizeof ng->why, "there is no upstream '%s' in '%s'", ng->name,
-				 ng->path);
+			snprintf(ng->why, sizeof ng->why,
+				 "there is no upstream '%s' in '%s' whose servers could be written back",
+				 ng->name, ng->path);
 		else
 			ng->found = upstream_sorted(ng->up.servers);
 		if (used <= FILE_MAX_BYTES)

@@ -73,6 +73,7 @@ static bool token_is(const char *text, struct token t, const char *word)
 struct statement {
 	struct token words[32];
 	size_t word_count;
+	bool cut; /* it has more words */
 	bool comment;
 	size_t at, end;
 };
@@ -106,26 +107,36 @@ static bool statement_next(const char *text, size_t len, size_t *pos, struct sta
 			return true;
 		if (t.kind == TOKEN_WORD && depth == 0 && st->word_count < 32)
 			st->words[st->word_count++] = t;
+		else if (t.kind == TOKEN_WORD || t.kind == TOKEN_OPEN)
+			st->cut = true;
 	}
 }
 
+/* NULL if it cannot be written back as it is: what is taken down for undo must be all of it. */
 static json_t *server_from(const char *text, const struct statement *st)
 {
 	const char *address = text + st->words[1].at;
 	size_t n = st->words[1].end - st->words[1].at;
 	json_t *server = json_object();
 	char options[1024] = "";
+	bool whole = !st->cut;
 	size_t used = 0;
 
-	if (n >= 2 && (*address == '"' || *address == '\''))
+	if (n >= 2 && (*address == '"' || *address == '\'')) {
 		address++, n -= 2;
-	json_object_set_new(server, "server", json_stringn(address, n));
+		for (size_t i = 0; i < n; i++)
+			whole = whole && !isspace((unsigned char)address[i]) &&
+				!strchr("{};#\"'\\$", address[i]);
+	}
+	whole = whole && n > 0;
+	whole = json_object_set_new(server, "server", json_stringn(address, n)) == 0 && whole;
 	json_object_set_new(server, "weight", json_integer(1));
 	for (size_t i = 2; i < st->word_count; i++) {
 		const char *word = text + st->words[i].at;
 
 		n = st->words[i].end - st->words[i].at;
 		if (n > 7 && memcmp(word, "weight=", 7) == 0) {
+			whole = whole && n < 17 && word[7] != '0' && strspn(word + 7, "0123456789") == n - 7;
 			json_object_set_new(server, "weight", json_integer(strtol(word + 7, NULL, 10)));
 		} else if (token_is(text, st->words[i], "backup")) {
 			json_object_set_new(server, "backup", json_true());
@@ -134,11 +145,16 @@ static json_t *server_from(const char *text, const struct statement *st)
 		} else if (used + n + 2 < sizeof options) {
 			used += (size_t)snprintf(options + used, sizeof options - used, "%s%.*s",
 						 used ? " " : "", (int)n, word);
+		} else {
+			whole = false;
 		}
 	}
 	if (used)
-		json_object_set_new(server, "options", json_string(options));
-	return server;
+		whole = json_object_set_new(server, "options", json_string(options)) == 0 && whole;
+	if (whole)
+		return server;
+	json_decref(server);
+	return NULL;
 }
 
 static bool is_server(const char *text, const struct statement *st)
@@ -152,7 +168,7 @@ static bool is_mark(const char *text, const struct statement *st)
 	       memcmp(text + st->at, UPSTREAM_MARK, strlen(UPSTREAM_MARK)) == 0;
 }
 
-static void read_body(struct upstream *up)
+static bool read_body(struct upstream *up)
 {
 	struct statement st;
 	size_t pos = up->body;
@@ -160,7 +176,8 @@ static void read_body(struct upstream *up)
 	up->servers = json_array();
 	while (statement_next(up->text_ref, up->body_end, &pos, &st)) {
 		if (is_server(up->text_ref, &st)) {
-			json_array_append_new(up->servers, server_from(up->text_ref, &st));
+			if (json_array_append_new(up->servers, server_from(up->text_ref, &st)) != 0)
+				return false;
 		} else if (is_mark(up->text_ref, &st)) {
 			size_t n = st.end - st.at - strlen(UPSTREAM_MARK);
 
@@ -170,6 +187,7 @@ static void read_body(struct upstream *up)
 			}
 		}
 	}
+	return true;
 }
 
 bool upstream_parse(const char *text, size_t len, const char *name, struct upstream *ret)
@@ -206,7 +224,10 @@ bool upstream_parse(const char *text, size_t len, const char *name, struct upstr
 				return false;
 			if (depth == 0 && found) {
 				up.body_end = t.at;
-				read_body(&up);
+				if (!read_body(&up)) {
+					upstream_done(&up);
+					return false;
+				}
 				*ret = up;
 				return true;
 			}

@@ -19,7 +19,7 @@ struct upstream {
 	char mark[65];         /* idempotency key of the last flip, "" if none */
 };
 
-/* False if the file has no such block, or is no nginx file. */
+/* False if the file has no such block, is no nginx file, or has a server in it that could not be written back. */
 bool upstream_parse(const char *text, size_t len, const char *name, struct upstream *ret);
 void upstream_done(struct upstream *up);
 

@@ -667,6 +667,29 @@ static void an_upstream_that_is_not_there_is_said(void **state)
 	assert_probe(e, params, OPSCASE_UNCLEAR);
 }
 
+static void a_server_that_could_not_be_written_back_is_left_alone(void **state)
+{
+	static const char *const odd[] = {
+		"upstream pool { server caf\xe9:80; }",           /* no UTF-8: JSON cannot carry it */
+		"upstream pool { server \"a b\":80; }",           /* needs its quotes */
+		"upstream pool { server a weight=0; }",           /* would come back as 1 */
+		"upstream pool { server a weight=99999999999; }", /* as another number */
+		"upstream pool { server a { b; } }",
+	};
+	struct edge *e = *state;
+
+	for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+		struct answered a;
+
+		harness_write(e->file, "%s", odd[i]);
+		a = harness_call(e->ctx, RUN, e->to_green, (struct given){ 0 });
+		assert_outcome(a, OPSCASE_NOT_APPLIED);
+		assert_non_null(strstr(answered_text(&a, "error"), "could be written back"));
+		answered_done(&a);
+		assert_file(e, odd[i]);
+	}
+}
+
 static void broken_files_are_read_without_harm(void **state)
 {
 	static const char *const broken[] = {
@@ -744,6 +767,7 @@ int nginx_tests(void)
 		with_edge(a_reload_that_brings_no_new_workers_is_unclear),
 		with_edge(one_flip_at_a_time),
 		with_edge(an_upstream_that_is_not_there_is_said),
+		with_edge(a_server_that_could_not_be_written_back_is_left_alone),
 		with_edge(broken_files_are_read_without_harm),
 	};
 
