@@ -82,6 +82,7 @@ static unsigned sweep_exhausted(struct pg *pg, const struct janitor_deps *deps)
 		AUTO(str)
 		char *reason =
 			mem_printf("%s was offered %s times", pg_text(rows, i, 3), pg_text(rows, i, 5));
+		AUTO(pg_result) struct pg_result *gone = NULL;
 
 		/* Given up only when the case has heard: else it would wait for an answer that nobody owes any more. */
 		if (pg_bool(rows, i, 4) &&
@@ -89,9 +90,9 @@ static unsigned sweep_exhausted(struct pg *pg, const struct janitor_deps *deps)
 			EV_ATTEMPTS_EXHAUSTED, reason) != OC_OK)
 			continue;
 		/* The transition has marked the command of the state it left; what is still open was an errand. */
-		if (pg_query(pg, SQL_SWEEP_GIVE_UP, PG_ARGS(pg_text(rows, i, 0), reason), NULL, NULL) ==
+		if (pg_query(pg, SQL_SWEEP_GIVE_UP, PG_ARGS(pg_text(rows, i, 0), reason), &gone, NULL) ==
 		    OC_OK)
-			metric_inc(M_DEAD_LETTER, "command", NULL, NULL);
+			metric_add(M_DEAD_LETTER, pg_affected(gone), "command", NULL, NULL);
 	}
 	return pg_rows(rows);
 }

@@ -40,7 +40,8 @@ static json_t *event_payload(const struct pg_result *rows, unsigned i)
 struct pass {
 	struct batch *batch;
 	struct text orphans; /* events of cases that do not exist */
-	struct text done;    /* event ids stepped, ignored or refused now */
+	size_t orphans_n, open_n;
+	struct text done; /* event ids stepped, ignored or refused now */
 	size_t done_n;
 	char (*touched)[40];
 	size_t touched_n;
@@ -113,6 +114,7 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 	if (err == OC_OK)
 		err = pg_sync(pg, res, 3, reterr);
 	FAULT_POINT("loop.read");
+	p->open_n = err == OC_OK ? pg_rows(res[1]) : 0;
 	if (err == OC_OK)
 		err = step_rows(p, res[2]);
 	*ret_again_n = 0;
@@ -121,9 +123,10 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 			const char *open = pg_text(res[1], i, 0);
 			AUTO(str) char *quoted = mem_printf("\"%s\"", open);
 
-			if (!pg_bool(res[1], i, 1))
+			if (!pg_bool(res[1], i, 1)) {
 				pg_array_add(&p->orphans, open);
-			else if (!p->done.s || !strstr(p->done.s, quoted))
+				p->orphans_n++;
+			} else if (!p->done.s || !strstr(p->done.s, quoted))
 				ret_again[(*ret_again_n)++] = strtoll(open, NULL, 10);
 		}
 	snprintf(count, sizeof(count), "%zu", p->done_n);
@@ -162,6 +165,8 @@ enum oc_err loop_step(struct pg *pg, const long long *ids, size_t n, long long *
 		err = try_batch(pg, list.s, ret_again, ret_again_n, &p, reterr);
 		if (err == OC_OK) {
 			batch_count_metrics(p.batch);
+			metric_add(M_INBOX_DEDUP, (double)(n - p.open_n), NULL, NULL, NULL);
+			metric_add(M_DEAD_LETTER, (double)p.orphans_n, "event", NULL, NULL);
 			for (size_t i = 0; on_case && i < p.touched_n; i++)
 				on_case(ctx, p.touched[i]);
 		}

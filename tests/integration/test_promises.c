@@ -1,7 +1,8 @@
-/* The ten promises of docs/architecture.md ("What must always be true"), one test each, or a few. Each says which line keeps the
+/* The ten promises of docs/reliability.md, one test each, or a few. Each says which line keeps the
  * promise: with that line taken out it fails, which was tried once for every one of them (docs/reliability.md). */
 #include <signal.h>
 #include <sys/stat.h>
+#include "base/metrics.h"
 #include "orchestrator/batch.h"
 #include "store/step.h"
 #include "tests/integration/rig.h"
@@ -522,6 +523,57 @@ static void promise_8_an_errand_that_nobody_could_run_is_a_dead_letter_with_its_
 	       id, "0");
 }
 
+/* loop_step(), orchestrator/loop.c: the three metric_add() of what was heard twice, has no case, or is of another epoch. */
+static void promise_8_what_is_dropped_is_counted(void **state)
+{
+	double twice = metric_read(M_INBOX_DEDUP, NULL, NULL, NULL),
+	       dead = metric_read(M_DEAD_LETTER, "event", NULL, NULL),
+	       late = metric_read(M_EVENT_IGNORED, "analysis_done", NULL, NULL);
+	AUTO(str) char *row = NULL;
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+	long long ids[1], again[1];
+	size_t n;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	hear("evt.analysis.findings.v1", id, NULL, 1);
+	assert_int_equal(metric_read(M_EVENT_IGNORED, "analysis_done", NULL, NULL) - late, 1);
+	row = one("SELECT max(id) FROM outbox WHERE case_id = $1::uuid AND kind = 'e'", id);
+	ids[0] = strtoll(row, NULL, 10);
+	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(metric_read(M_INBOX_DEDUP, NULL, NULL, NULL) - twice, 1);
+	free(TAKE(row));
+	row = one(
+		"INSERT INTO outbox (tenant_id, case_id, kind, topic, key) SELECT tenant_id, gen_random_uuid(), 'e', 'evt.plan.failed.v1', tenant"
+		" FROM ops_case WHERE id = $1::uuid RETURNING id",
+		id);
+	ids[0] = strtoll(row, NULL, 10);
+	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(metric_read(M_DEAD_LETTER, "event", NULL, NULL) - dead, 1);
+}
+
+/* sweep_exhausted(), orchestrator/janitor.c: pg_affected(); the case that was parked has its reason, and no dead letter. */
+static void promise_8_a_dead_letter_is_counted_when_there_is_one(void **state)
+{
+	double dead = metric_read(M_DEAD_LETTER, "command", NULL, NULL);
+	char id[UUID_TEXT];
+	struct oc_fail fail;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	free(one(
+		"UPDATE outbox SET attempts = max_attempts WHERE case_id = $1::uuid AND kind = 'c' RETURNING ''",
+		id));
+	janitor_sweep(pg, &(struct janitor_deps){ .conninfo = db->worker });
+	expect("SELECT status || ' ' || park_reason FROM ops_case WHERE id = $1::uuid", id,
+	       "PARKED no_worker");
+	expect("SELECT count(*)::text FROM dead_letter WHERE body::jsonb ->> 'case_id' = $1", id, "0");
+	assert_int_equal(metric_read(M_DEAD_LETTER, "command", NULL, NULL) - dead, 0);
+}
+
 /* ---- 9. secrets are references ---- */
 
 static bool holds(const char *path, const char *what)
@@ -702,6 +754,8 @@ int main(void)
 		cmocka_unit_test(promise_7_an_answer_under_a_lease_that_was_lost_is_dropped_whole),
 		cmocka_unit_test(promise_7_an_answer_to_an_older_question_changes_nothing),
 		cmocka_unit_test(promise_8_an_errand_that_nobody_could_run_is_a_dead_letter_with_its_reason),
+		cmocka_unit_test(promise_8_what_is_dropped_is_counted),
+		cmocka_unit_test(promise_8_a_dead_letter_is_counted_when_there_is_one),
 		cmocka_unit_test_teardown(promise_9_a_secret_is_seen_by_the_adapter_and_by_nobody_else,
 					  no_replica),
 		cmocka_unit_test(promise_10_a_request_sees_its_own_tenant_and_nothing_without_one),
