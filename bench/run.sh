@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh BUILD [NAME ...] - measures, next to a peer or a limit, and prints one JSON line per figure.
 # Called by ./dev bench inside the platform. Without a name it lists the benches; `all` runs each of them.
-# BENCH_ROUNDS (5) and BENCH_SECONDS (the length of one round) change how long it takes.
+# BENCH_ROUNDS (5) and BENCH_SECONDS (the length of one round) change how long it takes; BENCH_NATS=nats-unsynced lets
+# nats-server sync every two minutes instead of for each message.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 build=$(cd "${1:?usage: run.sh BUILD [NAME ...]}" && pwd -P)

@@ -183,7 +183,7 @@ def wait_port(port, timeout=60, child=None):
 class Servers:
     """PostgreSQL (and NATS), private, pinned to the servers' CPU unless told otherwise."""
 
-    def __init__(self, pinned=True, nats="nats", options=""):
+    def __init__(self, pinned=True, nats=os.environ.get("BENCH_NATS", "nats"), options=""):
         args = [program("bench_servers"), nats or "-", options]
         self.child = spawn(args, SERVER_CPU if pinned else None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.child.stdout.readline()
