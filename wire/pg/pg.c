@@ -75,6 +75,12 @@ static enum oc_err fail_from(struct pg *pg, const PGresult *res, struct oc_fail 
 	snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", state ? state : "");
 	snprintf(text, sizeof(text), "%s", primary ? primary : PQerrorMessage(pg->conn));
 	chop(text);
+	/* Nothing that was sent will be answered any more. A pipeline that stays open on a dead connection would
+	 * keep the next call from making a new one, for ever. */
+	if (dead) {
+		pg->in_pipeline = false;
+		pg->sent = 0;
+	}
 	return oc_fail_field(reterr, classify(state, dead), where, "PostgreSQL: %s%s%s%s", text,
 			     state ? " [" : "", state ? state : "", state ? "]" : "");
 }
