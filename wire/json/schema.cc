@@ -6,6 +6,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #include <pthread.h>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -86,6 +87,31 @@ void longest_string(const json &v, const jsoncons::jsonpointer::json_pointer &at
 		for (const auto &m : v.array_range())
 			longest_string(m, at / i++, len, where);
 	}
+}
+
+// The library asks "is it whole?" by casting to 64 bits, which for a number beyond them means nothing.
+bool beyond_long(const json &v, std::string *where)
+{
+	if (v.is_double())
+		return !(std::fabs(v.as<double>()) < 9223372036854775808.0);
+	if (v.is_object()) {
+		for (const auto &m : v.object_range())
+			if (beyond_long(m.value(), where)) {
+				*where = "/" + jsoncons::jsonpointer::escape(jsoncons::string_view(m.key())) + *where;
+				return true;
+			}
+	} else if (v.is_array()) {
+		size_t i = 0;
+
+		for (const auto &m : v.array_range()) {
+			if (beyond_long(m, where)) {
+				*where = "/" + std::to_string(i) + *where;
+				return true;
+			}
+			i++;
+		}
+	}
+	return false;
 }
 
 void put(char *out, size_t size, const std::string &s)
@@ -219,10 +245,15 @@ extern "C" enum oc_err json_schema_check(const struct json_schema *schema, const
 
 		if (schema->patterns)
 			longest_string(doc, jsoncons::jsonpointer::json_pointer(), &longest, &where);
+		if (longest <= SCHEMA_STRING_MAX)
+			where.clear();
 		if (longest > SCHEMA_STRING_MAX)
 			add(&findings, where, "maxLength",
 			    "the text has " + std::to_string(longest) + " bytes; at most " +
 				    std::to_string(SCHEMA_STRING_MAX) + " are taken here");
+		else if (beyond_long(doc, &where))
+			add(&findings, where, "maximum",
+			    "the number is beyond 9.2e18, which is all that is taken here");
 		else if (longest <= SHORT_STRING)
 			check_run(&c);
 		else if (!check_on_big_stack(&c, longest))

@@ -4,7 +4,8 @@
  * own or an adapter's, never a user's: patterns run in std::regex, which backtracks, and a `$ref` that
  * leads to itself is not noticed. Documents may come from anywhere: std::regex recurses once per
  * character, so long strings are checked on a stack that fits them, and a string over
- * SCHEMA_STRING_MAX is refused where the schema has patterns. `format` is a note, not a rule.
+ * SCHEMA_STRING_MAX is refused where the schema has patterns, and so is a number beyond 64 bits anywhere.
+ * `format` is a note, not a rule.
  * Compiled schemas are read-only and may be used from several threads at once. */
 #pragma once
 #include "wire/json/json.h"

@@ -179,6 +179,25 @@ static void a_long_text_does_not_break_a_pattern(void **state)
 	assert_string_equal(f.item[0].pointer, "/a");
 }
 
+/* Asked whether 6e62 is whole, the library casts it to 64 bits. */
+static void a_number_beyond_64_bits_is_refused_and_never_cast(void **state)
+{
+	static const char *const texts[] = { "{\"a/b\":[0,6e62]}", "{\"a/b\":[0,-1e300]}",
+					     "{\"a/b\":[0,9223372036854775808.0]}" };
+	AUTO(json_schema)
+	struct json_schema *s = compile("{\"properties\":{\"a/b\":{\"items\":{\"type\":\"integer\"}}}}");
+	struct schema_findings f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		assert_int_equal(json_schema_check(s, texts[i], &f, NULL), OC_INVALID);
+		assert_int_equal(f.count, 1);
+		assert_string_equal(f.item[0].pointer, "/a~1b/1");
+		assert_non_null(strstr(f.item[0].text, "9.2e18"));
+	}
+	assert_int_equal(json_schema_check(s, "{\"a/b\":[9223372036854775807,-9e18,2.0]}", &f, NULL), OC_OK);
+}
+
 static void more_findings_than_are_kept_are_counted(void **state)
 {
 	AUTO(json_schema) struct json_schema *s = compile("{\"items\":{\"type\":\"string\"}}");
@@ -338,6 +357,7 @@ int main(void)
 		cmocka_unit_test(format_is_a_note_and_not_a_rule),
 		cmocka_unit_test(text_that_is_no_json_is_a_finding),
 		cmocka_unit_test(a_long_text_does_not_break_a_pattern),
+		cmocka_unit_test(a_number_beyond_64_bits_is_refused_and_never_cast),
 		cmocka_unit_test(more_findings_than_are_kept_are_counted),
 		cmocka_unit_test(one_schema_serves_several_threads),
 		cmocka_unit_test(the_official_suite_passes_as_far_as_is_known),
