@@ -84,15 +84,17 @@ static const char sql_timeline[] =
 
 static const char sql_exists[] = "SELECT 1 FROM ops_case WHERE tenant_id = $1::bigint AND id = $2::uuid";
 
+/* Bounds by coalesce, not by OR: one plan for all calls walks the index from the page on, however deep it is. */
 static const char sql_list[] =
 	"SELECT " CASE_JSON "::text, (extract(epoch FROM c.created_at) * 1000000)::bigint, c.id"
 	" FROM ops_case c WHERE c.tenant_id = $1::bigint"
 	" AND ($2::text[] IS NULL OR c.status = ANY($2::text[]))"
 	" AND ($3::text IS NULL OR c.severity = $3) AND ($4::text IS NULL OR c.park_reason = $4)"
 	" AND ($5::text IS NULL OR position(lower($5) in lower(c.title)) > 0)"
-	" AND ($6::bigint IS NULL OR c.created_at >= timestamptz 'epoch' + $6::bigint * interval '1 microsecond')"
-	" AND ($7::bigint IS NULL OR c.created_at < timestamptz 'epoch' + $7::bigint * interval '1 microsecond')"
-	" AND ($8::bigint IS NULL OR (c.created_at, c.id) < (timestamptz 'epoch' + $8::bigint * interval '1 microsecond', $9::uuid))"
+	" AND c.created_at >= coalesce(timestamptz 'epoch' + $6::bigint * interval '1 microsecond', '-infinity')"
+	" AND c.created_at < coalesce(timestamptz 'epoch' + $7::bigint * interval '1 microsecond', 'infinity')"
+	" AND (c.created_at, c.id) < (coalesce(timestamptz 'epoch' + $8::bigint * interval '1 microsecond', 'infinity'),"
+	"  coalesce($9::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))"
 	" ORDER BY c.created_at DESC, c.id DESC LIMIT $10::int";
 
 static const char sql_plan[] =

@@ -7,23 +7,23 @@ const char SQL_STEP_LOCK[] =
 	" JOIN unnest($1::bigint[], $2::uuid[]) AS e(tenant_id, id) ON c.tenant_id = e.tenant_id AND c.id = e.id"
 	" ORDER BY c.id FOR NO KEY UPDATE OF c) locked";
 
-#define READ_COLUMNS                                                                                                      \
-	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                              \
-	" c.plan_id, c.plan_kind, c.decision_id, c.run_id, c.cmd_id,"                                                     \
-	" (SELECT CASE WHEN o2.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o2"                         \
-	"   WHERE o2.id = c.cmd_id AND o2.tenant_id = c.tenant_id AND o2.done_at IS NULL),"                               \
-	" c.cancel_cause, c.rollbacks, c.resumes, c.timeline_seq, encode(c.timeline_head, 'hex'),"                        \
-	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.dispatched > 0),"   \
-	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.applied > 0),"      \
-	" c.closed_at > now() - interval '7 days',"                                                                       \
-	" (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"             \
-	" cp.fingerprint, cp.exec_budget_s, cp.verify_budget_s,"                                                          \
-	" p.complete, p.epoch, p.kind,"                                                                                   \
-	" (d.status = 'approved' AND d.plan_id = c.plan_id AND d.plan_hash = cp.hash AND d.expires_at > now()), d.epoch," \
-	" r.status, r.applied > 0, r.dispatched > 0, r.epoch,"                                                            \
-	" v.verdict, v.epoch,"                                                                                            \
-	" EXISTS (SELECT 1 FROM ops_case pc WHERE pc.tenant_id = c.tenant_id AND pc.id = c.parent_id"                     \
-	"   AND pc.status <> 'CLOSED'), c.title"
+#define READ_COLUMNS                                                                                                               \
+	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                                       \
+	" c.plan_id, c.plan_kind, c.decision_id, c.run_id, c.cmd_id,"                                                              \
+	" (SELECT CASE WHEN o2.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o2"                                  \
+	"   WHERE o2.id = c.cmd_id AND o2.tenant_id = c.tenant_id AND o2.done_at IS NULL),"                                        \
+	" c.cancel_cause, c.rollbacks, c.resumes, c.timeline_seq, encode(c.timeline_head, 'hex'),"                                 \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.dispatched > 0),"            \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.applied > 0),"               \
+	" c.closed_at > now() - interval '7 days',"                                                                                \
+	" (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"                      \
+	" cp.fingerprint, cp.exec_budget_s, cp.verify_budget_s,"                                                                   \
+	" p.complete, p.epoch, p.kind,"                                                                                            \
+	" (d.status = 'approved' AND d.plan_id = c.plan_id AND d.plan_hash = cp.hash AND d.expires_at > now()), d.epoch,"          \
+	" r.status, r.applied > 0, r.dispatched > 0, r.epoch,"                                                                     \
+	" v.verdict, v.epoch,"                                                                                                     \
+	" (c.parent_id IS NOT NULL AND EXISTS (SELECT 1 FROM ops_case pc WHERE pc.tenant_id = c.tenant_id AND pc.id = c.parent_id" \
+	"   AND pc.status <> 'CLOSED')), c.title"
 
 #define READ_PRODUCTS                                                                                           \
 	" LEFT JOIN plan_proposed cp ON cp.tenant_id = c.tenant_id AND cp.case_id = c.id AND cp.id = c.plan_id" \
