@@ -344,7 +344,7 @@ static void one_poisoned_row_stops_nobody_and_ends_where_a_person_finds_it(void 
 		snprintf(name, sizeof(name), "healthy-%u", i);
 		open_case(name, NULL, id);
 	}
-	for (int64_t until = clock_mono_ms() + 20000; clock_mono_ms() < until; nap(100))
+	for (int64_t until = clock_mono_ms() + 60000; clock_mono_ms() < until; nap(100))
 		if (fleet_count(
 			    &fleet,
 			    "SELECT count(*) FROM ops_case WHERE title LIKE 'healthy-%' AND status = 'CLOSED'") ==
