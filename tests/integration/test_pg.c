@@ -66,6 +66,23 @@ static void a_connection_lost_inside_a_transaction_is_not_silently_made_again(vo
 	assert_int_equal(pg_query(pg, "SELECT 1", PG_NO_ARGS, NULL, &fail), OC_OK);
 }
 
+/* After a restart of PostgreSQL each idle connection failed once, and a command that met one lost an attempt. */
+static void the_pool_hands_out_no_connection_that_was_ended_meanwhile(void **state)
+{
+	struct pg_pool *pool = pg_pool_new(db->worker, "test", 2);
+	struct pg *pg = NULL;
+	struct oc_fail fail;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pg_pool_take(pool, 1000, &pg, &fail), OC_OK);
+		assert_int_equal(pg_query(pg, "SELECT 1", PG_NO_ARGS, NULL, &fail), OC_OK);
+		shoot(pg);
+		pg_pool_give(pool, pg);
+	}
+	pg_pool_free(pool);
+}
+
 static void a_commit_that_became_a_rollback_is_not_called_a_commit(void **state)
 {
 	AUTO(pg) struct pg *pg = pgtemp_open(db->worker);
@@ -114,6 +131,7 @@ int main(void)
 		cmocka_unit_test(after_a_lost_connection_the_next_call_has_a_new_one),
 		cmocka_unit_test(a_send_into_a_dead_connection_leaves_no_pipeline_behind),
 		cmocka_unit_test(a_connection_lost_inside_a_transaction_is_not_silently_made_again),
+		cmocka_unit_test(the_pool_hands_out_no_connection_that_was_ended_meanwhile),
 		cmocka_unit_test(a_commit_that_became_a_rollback_is_not_called_a_commit),
 		cmocka_unit_test(an_array_comes_back_as_it_was_made),
 	};

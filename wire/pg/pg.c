@@ -571,6 +571,14 @@ void pg_pool_free(struct pg_pool *pool)
 	free(pool);
 }
 
+/* An idle connection has nothing to say: what is to be read there is the server's farewell. */
+static bool said_farewell(const struct pg *pg)
+{
+	struct pollfd p = { .fd = PQsocket(pg->conn), .events = POLLIN };
+
+	return p.fd < 0 || poll(&p, 1, 0) != 0;
+}
+
 enum oc_err pg_pool_take(struct pg_pool *pool, int timeout_ms, struct pg **ret, struct oc_fail *reterr)
 {
 	struct timespec until;
@@ -589,7 +597,12 @@ enum oc_err pg_pool_take(struct pg_pool *pool, int timeout_ms, struct pg **ret, 
 	for (;;) {
 		if (pool->idle) {
 			pg = pool->free_conns[--pool->idle];
-			break;
+			if (!said_farewell(pg))
+				break;
+			pg_close(pg);
+			pg = NULL;
+			pool->made--;
+			continue;
 		}
 		if (pool->made < pool->max) {
 			pool->made++;
