@@ -1,6 +1,7 @@
 /* The ten promises of docs/reliability.md, one test each, or a few. Each says which line keeps the
  * promise: with that line taken out it fails, which was tried once for every one of them (docs/reliability.md). */
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include "base/metrics.h"
 #include "orchestrator/batch.h"
@@ -445,21 +446,21 @@ static enum oc_err robbed(void *ctx, const struct command *cmd, struct answer *a
 	uuid_new(product);
 	answer_do(ans, SQL_FINDING, PG_ARGS(product, t, cmd->case_id, epoch));
 	answer_event(ans, "evt.analysis.findings.v1", product);
-	*(volatile bool *)ctx = true;
+	atomic_store((atomic_bool *)ctx, true);
 	return OC_OK;
 }
 
 /* SQL_COMMAND_HOLD, store/command.c: `o.lease_token = $2::uuid`. */
 static void promise_7_an_answer_under_a_lease_that_was_lost_is_dropped_whole(void **state)
 {
-	volatile bool worked = false;
+	atomic_bool worked = false;
 	struct role role = { .name = "robbed",
 			     .topics = { "cmd.analysis.run" },
 			     .threads = 1,
 			     .max_batch = 8,
 			     .lease_ms = 30000,
 			     .work = robbed,
-			     .ctx = (void *)&worked };
+			     .ctx = &worked };
 	struct worker *w = NULL;
 	struct bus *bus = NULL;
 	struct waker *wake = waker_new();
