@@ -264,13 +264,15 @@ static enum oc_err service_wait(struct up *up, int timeout_ms, struct oc_fail *r
 				err = child_start(&up->service, reterr);
 			if (err != OC_OK)
 				return err;
+			continue; /* the client has the old port */
 		}
 		if (http_client_call(http, "GET", "/readyz", NULL, NULL, &answer, &fail) == OC_OK) {
 			bool ready = answer.status == 200;
 
 			snprintf(last, sizeof(last), "%s", answer.body);
 			http_answer_done(&answer);
-			if (ready)
+			/* Somebody else's, if he was quicker at the port: ours is about to find that out. */
+			if (ready && port_is_of(up->http_port, up->service.pid))
 				return OC_OK;
 		} else {
 			snprintf(last, sizeof(last), "%s", fail.text);

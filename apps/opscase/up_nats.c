@@ -1,6 +1,7 @@
 #define LOG_ROOM "up"
 #include "apps/opscase/up_nats.h"
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -39,6 +40,54 @@ static unsigned bind_port(unsigned port)
 bool port_is_free(unsigned port)
 {
 	return port > 0 && port < 65536 && bind_port(port) == port;
+}
+
+/* The sockets that listen on the port, from /proc/net/tcp or tcp6. */
+static size_t listeners(const char *table, unsigned port, unsigned long *inodes, size_t max)
+{
+	AUTO(file) FILE *f = fopen(table, "re");
+	char line[512];
+	size_t n = 0;
+
+	while (f && n < max && fgets(line, sizeof(line), f)) {
+		unsigned at, state;
+		unsigned long inode;
+
+		if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*d %lu", &at,
+			   &state, &inode) == 3 &&
+		    at == port && state == 0x0a)
+			inodes[n++] = inode;
+	}
+	return n;
+}
+
+bool port_is_of(unsigned port, pid_t pid)
+{
+	AUTO(str) char *folder = mem_printf("/proc/%d/fd", (int)pid);
+	unsigned long inodes[32];
+	size_t n = listeners("/proc/net/tcp", port, inodes, 16);
+	DIR *dir = pid > 0 ? opendir(folder) : NULL;
+	struct dirent *e;
+	bool found = false;
+
+	n += listeners("/proc/net/tcp6", port, inodes + n, 16);
+	if (!dir || access("/proc/net/tcp", R_OK) != 0) {
+		if (dir)
+			closedir(dir);
+		return pid > 0 && kill(pid, 0) == 0;
+	}
+	while (!found && (e = readdir(dir)) != NULL) {
+		char to[64];
+		unsigned long inode;
+		ssize_t len = readlinkat(dirfd(dir), e->d_name, to, sizeof(to) - 1);
+
+		to[len > 0 ? len : 0] = '\0';
+		if (sscanf(to, "socket:[%lu]", &inode) == 1)
+			for (size_t i = 0; i < n; i++)
+				found = found || inodes[i] == inode;
+	}
+	closedir(dir);
+	return found;
 }
 
 unsigned port_choose(const char *data, const char *name, unsigned first)

@@ -17,6 +17,8 @@ MUST_CHECK enum oc_err up_nats_wait(struct up_nats *n, int timeout_ms, struct oc
 void up_nats_done(struct up_nats *n);
 
 /* --- ports of this installation, kept in ports.json */
-bool port_is_free(unsigned port); /* on 127.0.0.1 */
+bool port_is_free(unsigned port);
+/* Is it this process that listens there? Also true where /proc does not tell. */
+bool port_is_of(unsigned port, pid_t pid); /* on 127.0.0.1 */
 /* The remembered one when it is free, else the first free one from `first` on (0: any). Remembers it. */
 unsigned port_choose(const char *data, const char *name, unsigned first);

@@ -83,6 +83,38 @@ check "with cases of its own" test "$("$opscase" case list --json --data "$dir/b
 check "down stops it" "$opscase" down --data "$dir/b"
 check "and nothing of it is left" gone b
 
+# somebody else takes the port between its choice and its start, and answers there, too
+python3 - "$dir/c/run/opscased.conf" "$dir/taken" > "$dir/stranger.log" 2>&1 << 'EOF' &
+import http.server, os, re, sys, time
+conf, taken = sys.argv[1:]
+until = time.monotonic() + 60
+port = None
+while port is None and time.monotonic() < until:
+    try:
+        port = re.search(r'http\.port = "(\d+)"', open(conf).read())
+    except OSError:
+        pass
+    time.sleep(0.001)
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port.group(1))), Ready)
+open(taken, "w").write(port.group(1))
+server.serve_forever()
+EOF
+stranger=$!
+check "a third one comes up" up c
+if [ -s "$dir/taken" ]; then
+	check "not where a stranger answers ($(cat "$dir/taken"))" test "$(cat "$dir/c/url")" != "http://127.0.0.1:$(cat "$dir/taken")"
+else
+	echo "ok    the stranger was not quick enough this time"
+fi
+check "its service is its own" test "$("$opscase" case list --json --data "$dir/c" | jq length)" = 0
+kill "$stranger" 2> /dev/null
+check "down stops it, too" "$opscase" down --data "$dir/c"
+
 # its children are killed: it starts them again
 for child in opscased nats-server postgres; do
 	victim=$(pid_of a $child)
