@@ -134,12 +134,27 @@ int harness_listen(int *ret_port)
 	return fd;
 }
 
+/* Not one that the kernel gives to whoever connects somewhere: it would be taken before its server has it. */
 int harness_port(void)
 {
-	int port, fd = harness_listen(&port);
+	static unsigned next;
 
-	close(fd);
-	return port;
+	if (next == 0)
+		next = (unsigned)getpid() * 7919u;
+	for (int tries = 0; tries < 1000; tries++) {
+		struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		int port = 20000 + (int)(next++ % 12000), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		bool is_free;
+
+		at.sin_port = htons((uint16_t)port);
+		is_free = fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0;
+		if (fd >= 0)
+			close(fd);
+		if (is_free)
+			return port;
+	}
+	fail_msg("no free port");
+	return 0;
 }
 
 void harness_write(const char *path, const char *format, ...)
