@@ -46,6 +46,7 @@ struct worker {
 	struct lane *lanes;
 	unsigned started;
 	atomic_bool stopping;
+	atomic_llong swept_ms; /* when a lane last looked without the bus */
 };
 
 /* ---- answers ---- */
@@ -439,6 +440,13 @@ static bool take_open(struct lane *lane)
 	return done;
 }
 
+static bool my_turn(struct worker *w)
+{
+	long long last = atomic_load(&w->swept_ms), now = clock_mono_ms();
+
+	return now - last >= IDLE_MS && atomic_compare_exchange_strong(&w->swept_ms, &last, now);
+}
+
 static void take_from_bus(struct lane *lane)
 {
 	struct worker *w = lane->worker_ref;
@@ -447,8 +455,9 @@ static void take_from_bus(struct lane *lane)
 	size_t n = bus_fetch(lane->sub, got, w->role.max_batch, IDLE_MS);
 
 	if (n == 0) {
-		/* Silence for a second is no proof that nothing is there: one lane of the role looks for itself. */
-		if (lane == &w->lanes[0])
+		/* Silence for a second is no proof that nothing is there: one lane a second looks for itself,
+		 * whichever is free: a fixed one could be busy for minutes. */
+		if (my_turn(w))
 			take_open(lane);
 		return;
 	}
