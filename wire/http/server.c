@@ -15,7 +15,11 @@
 #include "base/mem.h"
 #include "wire/http/message.h"
 
-/* A sender whose body grows past the limit without having announced it gets a last word on the socket. */
+/* What a body may have beyond its limit and is still read, and thrown away, before the 413 leaves: who hears
+ * only after his last byte, as most clients do, would else find the connection reset and no answer on it. */
+#define OVER_MAX (8u << 20)
+
+/* A sender who goes on beyond that, or stops in the middle, gets a last word on the socket. */
 #define LATE_413                                                                                            \
 	"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/problem+json\r\n" \
 	"Content-Length: 98\r\n\r\n"                                                                        \
@@ -30,6 +34,7 @@ struct conn {
 	int fd;
 	enum phase phase;
 	int64_t since_ms;
+	bool too_large; /* of the body that is being read */
 };
 
 /* One request, from its first line until MHD says that it is over. */
@@ -41,7 +46,8 @@ struct exchange {
 	char *target; /* as sent */
 	struct http_request request;
 	struct http_response response;
-	size_t body_max;
+	size_t body_max, thrown;
+	const char *too_large; /* a 413 in this sentence's words as soon as the body has ended */
 	bool begun, handed, answered;
 	atomic_bool done;
 };
@@ -72,6 +78,7 @@ static void phase_set(struct exchange *x, enum phase phase)
 	pthread_mutex_lock(&x->server_ref->lock);
 	x->conn_ref->phase = phase;
 	x->conn_ref->since_ms = clock_mono_ms();
+	x->conn_ref->too_large = false;
 	pthread_cond_broadcast(&x->server_ref->change);
 	pthread_mutex_unlock(&x->server_ref->lock);
 }
@@ -119,6 +126,12 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 	}
 }
 
+static void last_word(const struct http_server *s, int fd)
+{
+	if (!s->cert)
+		(void)!send(fd, LATE_413, sizeof(LATE_413) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* MHD's own time-out starts anew with every byte; a sender of one byte a second would stay for ever. */
 static void *reap(void *arg)
 {
@@ -143,6 +156,8 @@ static void *reap(void *arg)
 								 : 0;
 
 			if (limit && c->fd >= 0 && now - c->since_ms > (int64_t)limit) {
+				if (c->phase == READ_BODY && c->too_large)
+					last_word(s, c->fd);
 				shutdown(c->fd, SHUT_RDWR);
 				c->fd = -1;
 			}
@@ -305,6 +320,38 @@ static void remote_of(struct MHD_Connection *mhd, char *out, size_t size)
 			  (socklen_t)size);
 }
 
+/* From here on the body is only read to its end, within bounds of size and time. */
+static void too_large(struct exchange *x, const char *sentence)
+{
+	x->too_large = sentence;
+	text_done(&x->request.body);
+	if (!x->conn_ref)
+		return;
+	pthread_mutex_lock(&x->server_ref->lock);
+	x->conn_ref->too_large = true;
+	pthread_mutex_unlock(&x->server_ref->lock);
+}
+
+static enum MHD_Result take_body(struct exchange *x, const char *data, size_t len)
+{
+	if (!x->too_large && x->request.body.len + len > x->body_max)
+		too_large(x, "the body is over the limit");
+	if (!x->too_large) {
+		text_add_n(&x->request.body, data, len);
+		return MHD_YES;
+	}
+	x->thrown += len;
+	if (x->thrown > x->body_max + OVER_MAX) {
+		const union MHD_ConnectionInfo *fd =
+			MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+		if (fd)
+			last_word(x->server_ref, fd->connect_fd);
+		return MHD_NO;
+	}
+	return MHD_YES;
+}
+
 static enum MHD_Result begin(struct exchange *x, const char *method)
 {
 	struct http_server *s = x->server_ref;
@@ -333,9 +380,13 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
 	length = http_header(&x->request, "Content-Length");
 	if (length && !str_to_long(length, 0, INT64_MAX, &announced))
 		return refuse(x, 400, "Content-Length is no number");
-	if (announced > (long long)x->body_max)
-		return refuse(x, 413,
-			      x->body_max ? "the body is over the limit" : "this route takes no body");
+	if (announced > (long long)x->body_max) {
+		const char *why = x->body_max ? "the body is over the limit" : "this route takes no body";
+
+		if (announced - (long long)x->body_max > (long long)OVER_MAX)
+			return refuse(x, 413, why);
+		too_large(x, why);
+	}
 	return MHD_YES;
 }
 
@@ -345,7 +396,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	struct http_server *s = cls;
 	struct exchange *x = *req_ctx;
 
-	(void)url, (void)version;
+	(void)mhd, (void)url, (void)version;
 	if (!x)
 		return MHD_NO;
 	if (!x->begun)
@@ -355,19 +406,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	if (atomic_load(&x->done))
 		return send_answer(x);
 	if (*size > 0) {
-		if (x->request.body.len + *size > x->body_max) {
-			const union MHD_ConnectionInfo *fd =
-				MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+		enum MHD_Result ok = take_body(x, data, *size);
 
-			if (!s->cert && fd)
-				(void)!send(fd->connect_fd, LATE_413, sizeof(LATE_413) - 1,
-					    MSG_NOSIGNAL | MSG_DONTWAIT);
-			return MHD_NO;
-		}
-		text_add_n(&x->request.body, data, *size);
 		*size = 0;
-		return MHD_YES;
+		return ok;
 	}
+	if (x->too_large)
+		return refuse(x, 413, x->too_large);
 	if (x->handed)
 		return MHD_YES;
 	if (!enqueue(s, x))

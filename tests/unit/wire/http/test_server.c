@@ -18,7 +18,10 @@
 #include "wire/http/client.h"
 #include "wire/http/message.h"
 
+#define PATIENCE_MS 30000 /* for what must come: a busy machine may take its time */
+
 static atomic_uint handled;
+static atomic_bool released; /* those who are held by ?hold=1 may go on */
 static struct http_server *server;
 static char base_url[64];
 
@@ -39,6 +42,8 @@ static void handle(void *ctx, const struct http_request *r, struct http_response
 	atomic_fetch_add(&handled, 1);
 	if (sleep_ms)
 		usleep((useconds_t)atoi(sleep_ms) * 1000);
+	for (int i = 0; http_query(r, "hold") && i < PATIENCE_MS && !atomic_load(&released); i++)
+		usleep(1000);
 	http_status(a, 200);
 	http_content_type(a, "text/plain");
 	http_answer_header(a, "ETag", "\"7\"");
@@ -49,25 +54,38 @@ static void handle(void *ctx, const struct http_request *r, struct http_response
 	http_answer_body(a, answer, strlen(answer));
 }
 
-static int start(void **state)
+static int start_with(unsigned head_ms, unsigned body_ms)
 {
 	struct http_server_config config = { .body_max = body_max,
 					     .handle = handle,
-					     .head_ms = 400,
-					     .body_ms = 400,
+					     .head_ms = head_ms,
+					     .body_ms = body_ms,
 					     .handler_threads = 4,
 					     .queue_max = 2,
 					     .headers_max = 20 };
 	struct oc_fail fail = { 0 };
 
-	(void)state;
 	if (http_server_start(&config, &server, &fail) != OC_OK) {
 		print_error("%s\n", fail.text);
 		return -1;
 	}
 	snprintf(base_url, sizeof(base_url), "http://127.0.0.1:%u", http_server_port(server));
 	atomic_store(&handled, 0);
+	atomic_store(&released, false);
 	return 0;
+}
+
+static int start(void **state)
+{
+	(void)state;
+	return start_with(PATIENCE_MS, PATIENCE_MS);
+}
+
+/* For those who must be cut off: nobody else should be, however slow the machine. */
+static int start_impatient(void **state)
+{
+	(void)state;
+	return start_with(400, 400);
 }
 
 static int stop(void **state)
@@ -152,12 +170,74 @@ static void an_announced_100_mb_body_is_refused_before_it_is_read(void **state)
 {
 	bool closed;
 	AUTO(str)
-	char *answer =
-		exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 104857600\r\n\r\n", 1000, &closed);
+	char *answer = exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 104857600\r\n\r\n",
+				PATIENCE_MS, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
 	assert_true(closed);
+	assert_int_equal(atomic_load(&handled), 0);
+}
+
+/* What went wrong: the 413 was there, but the server had closed on a client that was still sending, and he saw
+ * "broken pipe" instead. Without the lines in server.c that throw such a body away the send below fails. */
+static void a_client_that_sends_all_before_it_listens_still_hears_413(void **state)
+{
+	const size_t over = 4 << 20, piece = 64 << 10;
+	AUTO(text) struct text zeros = { 0 };
+	AUTO(text) struct text chunk = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < piece; i++)
+		text_add(&zeros, "a");
+	text_add(&chunk, "10000\r\n");
+	text_add_n(&chunk, zeros.s, piece);
+	text_add(&chunk, "\r\n");
+	for (int chunked = 0; chunked < 2; chunked++) {
+		const struct text *part = chunked ? &chunk : &zeros;
+		AUTO(str) char *answer = NULL;
+		bool closed;
+		int fd = dial();
+
+		if (chunked) {
+			say(fd, "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+		} else {
+			AUTO(str)
+			char *head = mem_printf("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
+						over);
+
+			say(fd, head);
+		}
+		for (size_t n = 0; n < over; n += piece)
+			assert_int_equal(send(fd, part->s, part->len, MSG_NOSIGNAL), part->len);
+		if (chunked)
+			say(fd, "0\r\n\r\n");
+		answer = hear(fd, PATIENCE_MS, &closed);
+		close(fd);
+		assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
+		assert_true(closed);
+	}
+	assert_int_equal(atomic_load(&handled), 0);
+}
+
+static void a_body_far_beyond_the_limit_is_not_read_to_its_end(void **state)
+{
+	const size_t piece = 64 << 10;
+	AUTO(text) struct text chunk = { 0 };
+	size_t sent = 0;
+	int fd = dial();
+
+	(void)state;
+	text_add(&chunk, "10000\r\n");
+	for (size_t i = 0; i < piece; i++)
+		text_add(&chunk, "a");
+	text_add(&chunk, "\r\n");
+	say(fd, "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	while (sent < 100 << 20 && send(fd, chunk.s, chunk.len, MSG_NOSIGNAL) > 0)
+		sent += piece;
+	close(fd);
+	/* 8 MiB, and what fits into the buffers of two sockets */
+	assert_true(sent < 32 << 20);
 	assert_int_equal(atomic_load(&handled), 0);
 }
 
@@ -175,7 +255,7 @@ static void a_body_that_grows_past_the_limit_unannounced_ends_with_413(void **st
 		text_add(&chunk, "a");
 	text_add(&chunk, "\r\n");
 	say(fd, text_str(&chunk));
-	answer = hear(fd, 1000, &closed);
+	answer = hear(fd, PATIENCE_MS, &closed);
 	close(fd);
 	text_done(&chunk);
 	assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
@@ -195,7 +275,7 @@ static void the_late_413_says_its_true_length(void **state)
 	text_add(&big, "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2000\r\n");
 	for (int i = 0; i < 0x2000; i++)
 		text_add(&big, "a");
-	answer = exchange(text_str(&big), 1000, &closed);
+	answer = exchange(text_str(&big), PATIENCE_MS, &closed);
 	text_done(&big);
 	body = strstr(answer, "\r\n\r\n");
 	assert_non_null(body);
@@ -206,8 +286,8 @@ static void a_get_takes_no_body(void **state)
 {
 	bool closed;
 	AUTO(str)
-	char *answer =
-		exchange("GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", 1000, &closed);
+	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", PATIENCE_MS,
+				&closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
@@ -224,7 +304,7 @@ static void too_many_headers_are_431(void **state)
 	for (int i = 0; i < 40; i++)
 		text_addf(&t, "X-%d: y\r\n", i);
 	text_add(&t, "\r\n");
-	answer = exchange(text_str(&t), 1000, &closed);
+	answer = exchange(text_str(&t), PATIENCE_MS, &closed);
 	text_done(&t);
 	assert_int_equal(strncmp(answer, "HTTP/1.1 431 ", 13), 0);
 	assert_int_equal(atomic_load(&handled), 0);
@@ -243,7 +323,7 @@ static void a_megabyte_of_headers_is_refused(void **state)
 		text_add(&t, "a");
 	text_add(&t, "\r\n\r\n");
 	(void)!send(fd, t.s, t.len, MSG_NOSIGNAL);
-	answer = hear(fd, 1000, &closed);
+	answer = hear(fd, PATIENCE_MS, &closed);
 	close(fd);
 	text_done(&t);
 	assert_true(str_empty(answer) || strncmp(answer, "HTTP/1.1 4", 10) == 0);
@@ -260,7 +340,7 @@ static void escapes_that_are_no_text_are_400(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
 		AUTO(str) char *text = mem_printf("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", targets[i]);
 		bool closed;
-		AUTO(str) char *answer = exchange(text, 1000, &closed);
+		AUTO(str) char *answer = exchange(text, PATIENCE_MS, &closed);
 
 		if (strncmp(answer, "HTTP/1.1 400 ", 13) != 0)
 			fail_msg("%s: %s", targets[i], answer);
@@ -272,7 +352,7 @@ static void a_header_that_is_not_utf8_is_400(void **state)
 {
 	bool closed;
 	AUTO(str)
-	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nX-A: \xff\xfe\r\n\r\n", 1000, &closed);
+	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nX-A: \xff\xfe\r\n\r\n", PATIENCE_MS, &closed);
 
 	(void)state;
 	assert_int_equal(strncmp(answer, "HTTP/1.1 400 ", 13), 0);
@@ -282,7 +362,8 @@ static void a_header_value_of_ours_cannot_begin_another_header(void **state)
 {
 	bool closed;
 	AUTO(str)
-	char *answer = exchange("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
+	char *answer =
+		exchange("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", PATIENCE_MS, &closed);
 
 	(void)state;
 	assert_non_null(strstr(answer, "X-Evil: aInjected: yes\r\n"));
@@ -296,7 +377,7 @@ static void one_who_sends_a_byte_at_a_time_is_cut_off(void **state)
 
 	(void)state;
 	say(fd, "GET /x HTTP/1.1\r\nHost: h\r\nX-Slow: ");
-	while (!cut && clock_mono_ms() - from < 5000) {
+	while (!cut && clock_mono_ms() - from < PATIENCE_MS) {
 		struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
 
 		if (send(fd, "a", 1, MSG_NOSIGNAL) < 0)
@@ -312,14 +393,13 @@ static void one_who_sends_a_byte_at_a_time_is_cut_off(void **state)
 static void a_body_that_never_ends_is_cut_off(void **state)
 {
 	bool closed;
-	int64_t from = clock_mono_ms();
 	AUTO(str)
-	char *answer =
-		exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc", 5000, &closed);
+	char *answer = exchange("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc", PATIENCE_MS,
+				&closed);
 
 	(void)state;
 	assert_true(closed);
-	assert_true(clock_mono_ms() - from < 4000);
+	assert_string_equal(answer, "");
 	assert_int_equal(atomic_load(&handled), 0);
 }
 
@@ -329,7 +409,7 @@ static void pipelined_requests_are_answered_in_order(void **state)
 	AUTO(str)
 	char *answer = exchange(
 		"GET /a?sleep_ms=100 HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-		2000, &closed);
+		PATIENCE_MS, &closed);
 	const char *a = strstr(answer, "GET /a"), *b = strstr(answer, "GET /b");
 
 	(void)state;
@@ -355,7 +435,7 @@ static void two_lengths_that_disagree_are_refused(void **state)
 static void garbage_is_no_request(void **state)
 {
 	bool closed;
-	AUTO(str) char *answer = exchange("\x16\x03\x01\x02\r\n\r\n\r\n", 1000, &closed);
+	AUTO(str) char *answer = exchange("\x16\x03\x01\x02\r\n\r\n\r\n", PATIENCE_MS, &closed);
 
 	(void)state;
 	assert_true(closed || str_starts(answer, "HTTP/1.1 4"));
@@ -366,7 +446,8 @@ static void head_has_the_headers_and_no_body(void **state)
 {
 	bool closed;
 	AUTO(str)
-	char *answer = exchange("HEAD /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1000, &closed);
+	char *answer =
+		exchange("HEAD /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", PATIENCE_MS, &closed);
 	const char *end = strstr(answer, "\r\n\r\n");
 
 	(void)state;
@@ -383,11 +464,12 @@ static void *one_of_many(void *arg)
 {
 	struct many *m = arg;
 	AUTO(http_client)
-	struct http_client *c = http_client_new(&(struct http_client_config){ .base_url = base_url });
+	struct http_client *c = http_client_new(
+		&(struct http_client_config){ .base_url = base_url, .timeout_ms = 2 * PATIENCE_MS });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
 
-	if (http_client_call(c, "GET", "/x?sleep_ms=300", NULL, NULL, &a, &fail) != OC_OK)
+	if (http_client_call(c, "GET", "/x?hold=1", NULL, NULL, &a, &fail) != OC_OK)
 		atomic_fetch_add(&m->other, 1);
 	else if (a.status == 200)
 		atomic_fetch_add(&m->ok, 1);
@@ -399,6 +481,12 @@ static void *one_of_many(void *arg)
 	return NULL;
 }
 
+static void wait_until(atomic_uint *n, unsigned at_least)
+{
+	for (int i = 0; i < PATIENCE_MS && atomic_load(n) < at_least; i++)
+		usleep(1000);
+}
+
 static void more_than_the_threads_and_the_queue_hold_are_503_with_retry_after(void **state)
 {
 	struct many m = { 0 };
@@ -407,12 +495,15 @@ static void more_than_the_threads_and_the_queue_hold_are_503_with_retry_after(vo
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(t); i++)
 		assert_int_equal(pthread_create(&t[i], NULL, one_of_many, &m), 0);
+	/* four are held in the handler and two wait for a thread, until the others have got their answer */
+	wait_until(&m.refused, 10);
+	atomic_store(&released, true);
 	for (size_t i = 0; i < ARRAY_LEN(t); i++)
 		pthread_join(t[i], NULL);
 	assert_int_equal(atomic_load(&m.other), 0);
-	assert_true(atomic_load(&m.ok) >= 4);
-	assert_true(atomic_load(&m.refused) > 0);
-	assert_int_equal(atomic_load(&m.ok), atomic_load(&handled));
+	assert_int_equal(atomic_load(&m.ok), 6);
+	assert_int_equal(atomic_load(&m.refused), 10);
+	assert_int_equal(atomic_load(&handled), 6);
 }
 
 static void stopping_lets_a_running_request_finish(void **state)
@@ -421,8 +512,8 @@ static void stopping_lets_a_running_request_finish(void **state)
 	pthread_t t;
 
 	assert_int_equal(pthread_create(&t, NULL, one_of_many, &m), 0);
-	for (int i = 0; i < 2000 && atomic_load(&handled) == 0; i++)
-		usleep(1000);
+	wait_until(&handled, 1);
+	atomic_store(&released, true);
 	stop(state);
 	pthread_join(t, NULL);
 	assert_int_equal(atomic_load(&m.ok), 1);
@@ -573,32 +664,35 @@ static void a_write_that_timed_out_is_unknown_and_a_read_is_not(void **state)
 {
 	AUTO(http_client)
 	struct http_client *c =
-		http_client_new(&(struct http_client_config){ .base_url = base_url, .timeout_ms = 100 });
+		http_client_new(&(struct http_client_config){ .base_url = base_url, .timeout_ms = 1000 });
 	struct http_answer a = { 0 };
 	struct oc_fail fail = { 0 };
 
 	(void)state;
-	assert_int_equal(http_client_call(c, "POST", "/x?sleep_ms=400", NULL, "{}", &a, &fail), OC_UNKNOWN);
-	assert_int_equal(http_client_call(c, "GET", "/x?sleep_ms=400", NULL, NULL, &a, &fail),
-			 OC_UNAVAILABLE);
+	assert_int_equal(http_client_call(c, "POST", "/x?hold=1", NULL, "{}", &a, &fail), OC_UNKNOWN);
+	assert_int_equal(http_client_call(c, "GET", "/x?hold=1", NULL, NULL, &a, &fail), OC_UNAVAILABLE);
+	atomic_store(&released, true);
 }
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define T(f)         cmocka_unit_test_setup_teardown(f, start, stop)
+#define IMPATIENT(f) cmocka_unit_test_setup_teardown(f, start_impatient, stop)
 	const struct CMUnitTest tests[] = {
 		T(a_request_arrives_as_a_value_and_its_answer_leaves),
 		T(an_announced_100_mb_body_is_refused_before_it_is_read),
-		T(a_body_that_grows_past_the_limit_unannounced_ends_with_413),
-		T(the_late_413_says_its_true_length),
+		T(a_client_that_sends_all_before_it_listens_still_hears_413),
+		T(a_body_far_beyond_the_limit_is_not_read_to_its_end),
+		IMPATIENT(a_body_that_grows_past_the_limit_unannounced_ends_with_413),
+		IMPATIENT(the_late_413_says_its_true_length),
 		T(a_get_takes_no_body),
 		T(too_many_headers_are_431),
 		T(a_megabyte_of_headers_is_refused),
 		T(escapes_that_are_no_text_are_400),
 		T(a_header_that_is_not_utf8_is_400),
 		T(a_header_value_of_ours_cannot_begin_another_header),
-		T(one_who_sends_a_byte_at_a_time_is_cut_off),
-		T(a_body_that_never_ends_is_cut_off),
+		IMPATIENT(one_who_sends_a_byte_at_a_time_is_cut_off),
+		IMPATIENT(a_body_that_never_ends_is_cut_off),
 		T(pipelined_requests_are_answered_in_order),
 		T(two_lengths_that_disagree_are_refused),
 		T(garbage_is_no_request),
