@@ -24,6 +24,7 @@ enum {
 	DEADLINE_MAX_MS = 24 * 3600 * 1000,
 	POLL_MS = 1000,
 	REQUEST_MS = 30000,
+	REPEAT_ROOM_MS = 200,    /* a refused write is not repeated with less time than this for its answer */
 	READ_TRIES = 3,          /* of the first look; after a write we keep looking until the deadline */
 	STALE_VERDICT_POLLS = 5, /* how long a failure from before our change may linger                */
 };
@@ -356,18 +357,21 @@ static bool step_write(struct step *s, const struct work *work)
 	json_t **held = work->canary ? &s->w.canary : &s->w.stable;
 	json_t *seen = work->how == WORK_CREATE ? NULL : json_incref(*held);
 	bool ok = false, again = true;
+	int64_t room =
+		0; /* what the next try needs; an answer that comes after the deadline would be unclear */
 
 	while (again) {
 		struct api_answer a;
 		char path[800];
 		json_t *body;
+		int64_t began = answer_clock_ms();
 
 		again = false;
 		if (step_stopped(s)) {
 			step_end_stopped(s);
 			break;
 		}
-		if (answer_clock_ms() >= s->until) {
+		if (began + room >= s->until) {
 			step_end(s, s->applied ? OPSCASE_FAILED : OPSCASE_NOT_APPLIED,
 				 "there was no time left to change %s",
 				 work->canary ? s->p.canary_name : s->p.name);
@@ -394,6 +398,9 @@ static bool step_write(struct step *s, const struct work *work)
 						 : "application/json",
 			 body, request_until(s), s->stop, &a);
 		json_decref(body);
+		began = answer_clock_ms() - began;
+		room = 2 * began > room ? 2 * began : room;
+		room = room > REPEAT_ROOM_MS ? room : REPEAT_ROOM_MS;
 		switch (a.result) {
 		case API_OK:
 			ok = true;

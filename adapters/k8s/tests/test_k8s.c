@@ -22,7 +22,7 @@
 #define BROKEN    WEB("'action':'set_image','container':'app','image':'shop/web:broken'")
 
 /* How late a busy machine may make us; far from the 20 s that a call has here. */
-enum { BUSY_MS = 1500 };
+enum { BUSY_MS = 5000 };
 
 static int start(void **state)
 {
@@ -666,9 +666,9 @@ static void a_conflict_that_never_ends_is_not_applied_at_the_deadline(void **sta
 	struct rig *rig = rig_of(state);
 
 	peer_fault(rig, "{'kind':'conflict','verbs':['PATCH']}");
-	rig->deadline_ms = 700;
+	rig->deadline_ms = 2000;
 	CALL(rig, RUN, IMAGE2, OPSCASE_NOT_APPLIED);
-	assert_true(rig->said.took_ms < 700 + BUSY_MS);
+	assert_true(rig->said.took_ms < 2000 + BUSY_MS);
 	assert_int_equal(peer_effects(rig), 0);
 }
 
