@@ -12,6 +12,12 @@ struct yaml_doc;
 /* `name` is used in messages ("policies/a.yaml:12: ..."). OC_BAD_REQUEST with that position. */
 MUST_CHECK enum oc_err yaml_read(const char *name, const char *text, size_t len, struct yaml_doc **ret,
 				 struct oc_fail *reterr);
+/* For files of others, which were not written for us: YAML 1.1 as people's tools write it. Anchors, aliases and merge
+ * keys are followed (at most 100,000 values in all), tags are passed over (a value under a tag of its own, as !vault,
+ * becomes its text), a key that stands twice counts the last time, yes/no/on/off are true and false, only the
+ * first document is read, and an empty file is null. At most 4 MiB. */
+MUST_CHECK enum oc_err yaml_read_loose(const char *name, const char *text, size_t len, json_t **ret,
+				       struct oc_fail *reterr);
 MUST_CHECK enum oc_err yaml_read_file(const char *path, struct yaml_doc **ret, struct oc_fail *reterr);
 /* Not yaml_free: libyaml has one of its own, and the linker would give it ours. */
 void yaml_close(struct yaml_doc *doc);
