@@ -37,6 +37,8 @@ void tel_batch_done(struct tel_batch *b)
 	for (uint32_t i = 0; i < b->rejects; i++)
 		free(b->reject[i].record);
 	free(b->reject);
+	if (b->owned)
+		b->owned_free(b->owned);
 	free(b->resource);
 	free(b->point);
 	free(b->log);

@@ -142,6 +142,8 @@ struct tel_batch {
 	char why[400]; /* the first reasons, or a warning where nothing was rejected */
 	/* for whoever builds it */
 	struct tel_arena *arena;
+	void *owned; /* a document that texts are lent from; freed with owned_free */
+	void (*owned_free)(void *owned);
 	uint32_t cap_records, cap_resources;
 };
 
