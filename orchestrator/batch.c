@@ -140,12 +140,31 @@ static bool col_eq(const struct step *s, enum step_col c, const char *want)
 	return str_eq(col(s, c), want);
 }
 
+/* The facts that the caller's arguments hold, whatever the case looks like. */
+void step_ask(struct step *s, struct case_event *ev)
+{
+	const char *outcome = s->args ? json_str(s->args, "outcome") : NULL;
+	const char *resolution = s->args ? json_str(s->args, "resolution") : NULL;
+
+	ev->kind = s->event;
+	ev->recurring = s->meta && json_bool_or(s->meta, "recurring", false);
+	ev->approval_given = s->args && json_object_get(s->args, "decision_id");
+	ev->revision_given = s->args &&
+			     (json_object_get(s->args, "plan") || json_object_get(s->args, "template") ||
+			      json_object_get(s->args, "steps") || json_object_get(s->args, "adapter"));
+	ev->outcome_applied = str_eq(outcome, "applied");
+	ev->outcome_not_applied = str_eq(outcome, "not_applied");
+	ev->reason_given = !str_empty(s->reason);
+	ev->proven = s->who == WHO_ROLE || ev->reason_given;
+	ev->mode = resume_mode_parse(s->args ? json_str(s->args, "mode") : NULL);
+	ev->resolution = resolution ? case_resolution_parse(resolution) : DONE_NONE;
+	s->move = case_step(&s->now, ev);
+}
+
 void step_decide(struct step *s)
 {
 	const char *cmd = col(s, SC_CMD_STATE), *cancel = col(s, SC_CANCEL);
 	int epoch = (int)pg_int(s->row, s->at, SC_EPOCH);
-	const char *outcome = s->args ? json_str(s->args, "outcome") : NULL;
-	const char *resolution = s->args ? json_str(s->args, "resolution") : NULL;
 	struct case_event ev = { .kind = s->event };
 
 	s->now = (struct case_now){
@@ -181,18 +200,7 @@ void step_decide(struct step *s)
 		ev.verdict_fail = col_eq(s, SC_V_VERDICT, "FAIL");
 	}
 	ev.parent_open = pg_bool(s->row, s->at, SC_PARENT_OPEN);
-	ev.recurring = s->meta && json_bool_or(s->meta, "recurring", false);
-	ev.approval_given = s->args && json_object_get(s->args, "decision_id");
-	ev.revision_given = s->args &&
-			    (json_object_get(s->args, "plan") || json_object_get(s->args, "template") ||
-			     json_object_get(s->args, "steps") || json_object_get(s->args, "adapter"));
-	ev.outcome_applied = str_eq(outcome, "applied");
-	ev.outcome_not_applied = str_eq(outcome, "not_applied");
-	ev.reason_given = !str_empty(s->reason);
-	ev.proven = s->who == WHO_ROLE || ev.reason_given;
-	ev.mode = resume_mode_parse(s->args ? json_str(s->args, "mode") : NULL);
-	ev.resolution = resolution ? case_resolution_parse(resolution) : DONE_NONE;
-	s->move = case_step(&s->now, &ev);
+	step_ask(s, &ev);
 	s->version = (int)pg_int(s->row, s->at, SC_VERSION);
 	s->epoch = epoch;
 	s->cmd_id = pg_int(s->row, s->at, SC_CMD_ID);
@@ -229,6 +237,66 @@ char *timeline_seal(const struct timeline_row *row, const char *head_hex, char r
 	return canonical;
 }
 
+/* The members of one stretch between two gaps, without the object's braces. */
+static void add_members(struct text *t, json_t *take_members)
+{
+	AUTO(json) json_t *o = take_members;
+	AUTO(str) char *text = json_canonical(o);
+
+	text_add_n(t, text + 1, strlen(text) - 2);
+}
+
+/* The same members in the same order as timeline_seal() has them; a test holds the two against each other. */
+void timeline_gaps_make(const struct timeline_row *row, struct timeline_gaps *ret)
+{
+	struct text t = { 0 };
+	json_t *o = json_object();
+
+	json_put(o, "actor", row->actor);
+	text_add(&t, "{");
+	add_members(&t, o);
+	text_add(&t, ",\"at\":\"");
+	ret->to_time = text_take(&t);
+
+	o = json_object();
+	json_put(o, "case", row->case_id);
+	json_put(o, "correlation", row->correlation_id);
+	text_add(&t, "\",");
+	add_members(&t, o);
+	text_add(&t, ",\"epoch\":");
+	ret->to_epoch = text_take(&t);
+
+	o = json_object();
+	json_put(o, "event", row->event);
+	json_put(o, "from", row->from);
+	if (row->meta)
+		json_object_set(o, "meta", (json_t *)row->meta);
+	json_put(o, "reason", row->reason);
+	text_add(&t, ",");
+	add_members(&t, o);
+	text_add(&t, ",\"seq\":");
+	ret->to_seq = text_take(&t);
+
+	ret->to_tenant = mem_strdup(",\"tenant\":\"");
+
+	o = json_object();
+	json_put(o, "to", row->to);
+	text_add(&t, "\",");
+	add_members(&t, o);
+	text_add(&t, ",\"version\":");
+	ret->to_version = text_take(&t);
+}
+
+void timeline_gaps_done(struct timeline_gaps *g)
+{
+	free(g->to_time);
+	free(g->to_epoch);
+	free(g->to_seq);
+	free(g->to_tenant);
+	free(g->to_version);
+	*g = (struct timeline_gaps){ 0 };
+}
+
 static void add_int(struct text *t, long long v)
 {
 	pg_array_addf(t, "%lld", v);
@@ -259,7 +327,7 @@ static bool ask_is_of_state(enum case_ask ask)
 	       ask == ASK_VERIFY;
 }
 
-static json_t *step_meta(const struct step *s)
+json_t *step_meta(const struct step *s)
 {
 	json_t *meta = s->meta ? json_copy((json_t *)s->meta) : json_object();
 
@@ -378,6 +446,21 @@ static void accept_case(struct batch *b, struct step *s, const char *head, int s
 	pg_array_add(&b->cases[A_HEAD], head);
 }
 
+char *step_command_text(const struct step *s)
+{
+	AUTO(json) json_t *cmd = json_object();
+
+	json_put(cmd, "drive", s->now.drive == DRIVE_AUTO ? "auto" : "manual");
+	json_put(cmd, "from_event", case_event_name(s->event));
+	json_put(cmd, "actor", s->actor);
+	if (s->reason)
+		json_put(cmd, "reason", s->reason);
+	if (s->move.to == CASE_PARKED)
+		json_put(cmd, "park_reason", case_reason_name(s->move.reason));
+	json_object_set_new(cmd, "args", s->args ? json_copy((json_t *)s->args) : json_object());
+	return json_text(cmd);
+}
+
 static void accept_outbox(struct batch *b, struct step *s)
 {
 	const struct case_move *m = &s->move;
@@ -385,18 +468,8 @@ static void accept_outbox(struct batch *b, struct step *s)
 	AUTO(str) char *fact_text = NULL;
 
 	if (m->ask != ASK_NOTHING) {
-		AUTO(json) json_t *cmd = json_object();
-		AUTO(str) char *text = NULL;
+		AUTO(str) char *text = step_command_text(s);
 
-		json_put(cmd, "drive", s->now.drive == DRIVE_AUTO ? "auto" : "manual");
-		json_put(cmd, "from_event", case_event_name(s->event));
-		json_put(cmd, "actor", s->actor);
-		if (s->reason)
-			json_put(cmd, "reason", s->reason);
-		if (m->to == CASE_PARKED)
-			json_put(cmd, "park_reason", case_reason_name(m->reason));
-		json_object_set_new(cmd, "args", s->args ? json_copy((json_t *)s->args) : json_object());
-		text = json_text(cmd);
 		add_out(b, s, pg_int(s->row, s->at, SC_SPARE_1), "c", case_ask_topic(m->ask), text, s->epoch,
 			s->version, case_ask_attempts(m->ask), m->hold);
 	}

@@ -12,6 +12,7 @@
 struct step {
 	enum case_event_kind event;
 	unsigned who;
+	const char *case_id; /* where there is no row: of a guess */
 	const char *actor, *role, *reason, *correlation_id, *trace_id;
 	const char *product_id; /* of a role's event */
 	const json_t *args;     /* of the caller: goes into the command asked for */
@@ -35,6 +36,10 @@ DEFINE_AUTO(batch, struct batch *, batch_free);
 
 /* Fills now and the facts from the row, calls case_step(). */
 void step_decide(struct step *s);
+/* Calls case_step() about `now`, which is filled already; ev has the facts of product rows, if any. */
+void step_ask(struct step *s, struct case_event *ev);
+json_t *step_meta(const struct step *s);       /* of its timeline row; yours */
+char *step_command_text(const struct step *s); /* payload of the command that it asks for; yours */
 /* Collects the writes of an accepted step. */
 void batch_accept(struct batch *b, struct step *s);
 /* Collects the one timeline row of a refused role's event. */
@@ -52,6 +57,14 @@ struct timeline_row {
 	const json_t *meta;
 };
 char *timeline_seal(const struct timeline_row *row, const char *head_hex, char ret_hash_hex[HASH_HEX]);
+
+/* The canonical text with five gaps: time, epoch, seq, tenant and version are what the statement that writes it
+ * fills in. It ends after the version with a brace. */
+struct timeline_gaps {
+	char *to_time, *to_epoch, *to_seq, *to_tenant, *to_version;
+};
+void timeline_gaps_make(const struct timeline_row *row, struct timeline_gaps *ret);
+void timeline_gaps_done(struct timeline_gaps *g);
 
 /* The seconds a state may take; negative: no deadline. */
 double state_deadline_s(enum case_state state, bool waiting_for_person, double exec_budget_s,

@@ -7,6 +7,8 @@
 #include "base/uuid.h"
 #include "base/waker.h"
 #include "orchestrator/batch.h"
+#include "orchestrator/guess.h"
+#include "store/case_doc.h"
 #include "store/step.h"
 
 #define TRIES          6
@@ -36,7 +38,38 @@ json_t *transition_legal(enum case_state state, enum case_reason reason)
 	return names;
 }
 
-/* Adds the legal events to the stored or freshly read case. */
+/* "a, b" or "\"a\",\"b\"": what people may send now. */
+static void add_legal(struct text *out, enum case_state state, enum case_reason reason, const char *quote,
+		      const char *comma)
+{
+	bool any = false;
+
+	for (int e = 0; e < EV_COUNT; e++) {
+		if (!(case_event_who((enum case_event_kind)e) & WHO_PERSON) || e == EV_CREATE ||
+		    !case_event_possible(state, reason, (enum case_event_kind)e))
+			continue;
+		text_add(out, any ? comma : "");
+		text_add(out, quote);
+		text_add(out, case_event_name((enum case_event_kind)e));
+		text_add(out, quote);
+		any = true;
+	}
+}
+
+char *transition_case_text(const struct pg_result *r, unsigned row, unsigned first)
+{
+	struct text out = { 0 };
+
+	text_add(&out, "{");
+	case_doc_write(&out, r, row, first);
+	text_add(&out, ",\"legal\":[");
+	add_legal(&out, case_state_parse(pg_text(r, row, first + CD_STATUS)),
+		  case_reason_parse(pg_text_or(r, row, first + CD_PARK_REASON, "")), "\"", ",");
+	text_add(&out, "]}");
+	return text_take(&out);
+}
+
+/* Adds the legal events to the stored case. */
 static char *with_legal(const char *case_text)
 {
 	AUTO(json) json_t *v = NULL;
@@ -96,10 +129,7 @@ static char *legal_text(const struct case_now *now)
 {
 	struct text t = { 0 };
 
-	for (int e = 0; e < EV_COUNT; e++)
-		if (case_event_who((enum case_event_kind)e) & WHO_PERSON && e != EV_CREATE &&
-		    case_event_possible(now->state, now->reason, (enum case_event_kind)e))
-			text_addf(&t, "%s%s", t.len ? ", " : "", case_event_name((enum case_event_kind)e));
+	add_legal(&t, now->state, now->reason, "", ", ");
 	return text_take(&t);
 }
 
@@ -237,7 +267,7 @@ static enum oc_err finish(struct pg *pg, long long tenant_id, const char *case_i
 	err = batch_send(b, pg, &sent, reterr);
 	json_at = sent;
 	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_CASE_JSON, PG_ARGS(tenant, case_id), reterr);
+		err = pg_send(pg, SQL_STEP_CASE_DOC, PG_ARGS(tenant, case_id), reterr);
 	if (err == OC_OK && idem->key)
 		err = pg_send(pg, SQL_STEP_IDEM_KEEP_CASE,
 			      PG_ARGS(tenant, idem->principal, idem->route, idem->key, status_text, case_id),
@@ -247,7 +277,7 @@ static enum oc_err finish(struct pg *pg, long long tenant_id, const char *case_i
 	if (err == OC_OK)
 		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
 	if (err == OC_OK && pg_rows(res[json_at]) == 1)
-		ret->case_json = with_legal(pg_text(res[json_at], 0, 0));
+		ret->case_json = transition_case_text(res[json_at], 0, 1);
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
 	return err;
@@ -371,7 +401,10 @@ static enum oc_err with_retries(struct pg *pg,
 static enum oc_err once_transition(struct pg *pg, const void *req, struct transition_result *ret,
 				   struct oc_fail *reterr)
 {
-	return try_once(pg, req, ret, reterr);
+	bool written;
+	enum oc_err err = guess_step(pg, req, &written, ret, reterr);
+
+	return err != OC_OK || written ? err : try_once(pg, req, ret, reterr);
 }
 
 enum oc_err transition(struct pg *pg, const struct transition_request *req, struct transition_result *ret,
@@ -546,7 +579,7 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 	if (err == OC_OK)
 		err = pg_send(pg, SQL_STEP_OUTBOX, out_args, ARRAY_LEN(out_args), reterr);
 	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_CASE_JSON, PG_ARGS(tenant, id), reterr);
+		err = pg_send(pg, SQL_STEP_CASE_DOC, PG_ARGS(tenant, id), reterr);
 	json_at = 4;
 	if (err == OC_OK && idem)
 		err = pg_send(pg, SQL_STEP_IDEM_KEEP_CASE,
@@ -562,7 +595,7 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
 	if (err != OC_OK)
 		goto out;
-	ret->case_json = with_legal(pg_rows(res[json_at]) ? pg_text(res[json_at], 0, 0) : NULL);
+	ret->case_json = pg_rows(res[json_at]) ? transition_case_text(res[json_at], 0, 1) : mem_strdup("{}");
 	ret->accepted = true;
 	ret->from = CASE_ABSENT;
 	ret->to = m.to;

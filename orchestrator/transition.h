@@ -1,7 +1,8 @@
 /* transition.h - the one door: only this changes a case.
  *
  * Decides with the pure case_step() and commits status + version, timeline, outbox and idempotency in
- * one transaction, in at most two round trips, or nothing at all. Does no other I/O. A refusal of a
+ * one transaction, or nothing at all: in one round trip where the case is as it nearly always is for such
+ * an event (guess.h), else in two more. Does no other I/O. A refusal of a
  * well-formed event leaves one timeline row (the same one again is counted on it).
  *
  * Thread-safe as long as each call has a connection of its own. */

@@ -95,7 +95,18 @@ extern const char SQL_STEP_IDEM_CLAIM[];     /* $1 tenant, $2 principal, $3 rout
 extern const char SQL_STEP_IDEM_SEEN[];      /* $1..$4: body_hash, state, status, response */
 extern const char SQL_STEP_IDEM_KEEP[];      /* $1..$4, $5 status, $6 response */
 extern const char SQL_STEP_IDEM_KEEP_CASE[]; /* $1..$4, $5 status, $6 case: the case as it is now */
-extern const char SQL_STEP_CASE_JSON[];      /* $1 tenant, $2 case */
+extern const char
+	SQL_STEP_CASE_DOC[]; /* $1 tenant, $2 case: its command's id, then the columns of store/case_doc.h */
+
+/* A whole step of a case that is as it was guessed to be, as one statement: the case, its timeline row, its command
+ * and fact. No row where the guess was wrong; else the new command's id and the columns of store/case_doc.h.
+ * $1 tenant, $2 case; the guess: $3 status, $4 drive, no command yet, $5 version and $6 epoch (0: any);
+ * $7 status, $8 epoch growth, $9 topic of the command, $10 deadline seconds;
+ * the canonical text up to the time ($11), to the epoch ($12), to seq ($13), to the tenant ($14), to the version ($15);
+ * $16 event, $17 actor, $18 reason, $19 correlation, $20 meta, $21 the command's payload, $22 the fact's without title,
+ * version and epoch, $23 attempts, $24 trace. */
+extern const char SQL_STEP_GUESS[];
+extern const char SQL_STEP_GUESS_KEYED[]; /* and $25 principal, $26 route, $27 key, $28 body hash */
 
 extern const char SQL_STEP_SPARES[]; /* now, nextval x 3 */
 extern const char SQL_STEP_NEW_CASE[];

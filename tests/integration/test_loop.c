@@ -73,7 +73,7 @@ static void two_hundred_cases_close_and_the_outbox_is_empty(void **state)
 	rig_stop(&r);
 }
 
-static void a_transition_takes_two_round_trips(void **state)
+static void a_transition_takes_one_round_trip_and_an_unusual_one_three(void **state)
 {
 	char id[UUID_TEXT];
 	struct oc_fail fail;
@@ -83,10 +83,103 @@ static void a_transition_takes_two_round_trips(void **state)
 	open_case(DRIVE_MANUAL, id);
 	before = pg_round_trips(pg);
 	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK);
+	assert_int_equal(pg_round_trips(pg) - before, 1);
+	before = pg_round_trips(pg);
+	assert_int_equal(say(id, EV_START_ANALYSIS, WHO_PERSON, NULL, 0, &fail), OC_OK); /* joins */
+	assert_int_equal(pg_round_trips(pg) - before, 3);
+	before = pg_round_trips(pg);
+	assert_int_equal(say(id, EV_CANCEL, WHO_PERSON, NULL, 0, &fail), OC_OK);
 	assert_int_equal(pg_round_trips(pg) - before, 2);
 	before = pg_round_trips(pg);
 	open_case(DRIVE_AUTO, id);
 	assert_int_equal(pg_round_trips(pg) - before, 2);
+}
+
+/* Everything that a step leaves behind, without what differs from case to case by nature. */
+static char *traces_of(const char *id)
+{
+	return one(
+		"SELECT (SELECT row(c.status, c.version, c.epoch, c.drive, c.park_reason, c.sentence, c.resolution, c.plan_id,"
+		"  c.cmd_id = (SELECT max(id) FROM outbox o WHERE o.case_id = c.id AND o.kind = 'c'), c.cmd_topic, c.cancel_cause,"
+		"  c.rollbacks, c.resumes, c.failed_plans, c.deadline_at - c.updated_at, c.entered_at = c.updated_at, c.timeline_seq,"
+		"  c.timeline_head = (SELECT hash FROM case_timeline t WHERE t.case_id = c.id ORDER BY seq DESC LIMIT 1), c.closed_at)::text"
+		"  FROM ops_case c WHERE c.id = $1::text::uuid)"
+		" || (SELECT string_agg(row(t.seq, t.event, t.actor, t.reason, t.correlation_id, t.meta,"
+		"  regexp_replace(replace(t.canonical, $1::text, 'ID'), '\"at\":\"[0-9T:.-]+Z\"', 'AT'), t.refusal_key, t.repeats)::text, ' ' ORDER BY seq)"
+		"  FROM case_timeline t WHERE t.case_id = $1::text::uuid)"
+		" || (SELECT string_agg(row(o.kind, o.topic, o.key, replace(o.payload::text, $1::text, 'ID'), o.epoch, o.case_version, o.cmd_id,"
+		"  o.product_id, o.trace_id, o.attempts, o.max_attempts, o.not_before, o.done_at)::text, ' ' ORDER BY id)"
+		"  FROM outbox o WHERE o.case_id = $1::text::uuid)",
+		id);
+}
+
+static void a_guessed_step_leaves_the_same_rows_as_the_long_way(void **state)
+{
+	char guessed[UUID_TEXT], long_way[UUID_TEXT];
+	AUTO(json)
+	json_t *args = json_pack("{s:s, s:{s:i}}", "template", "noop \"x\"", "params", "\xc3\xa4", 1);
+	AUTO(str) char *a = NULL;
+	AUTO(str) char *b = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, guessed);
+	open_case(DRIVE_MANUAL, long_way);
+	/* a case with a command is none that the guess is about */
+	free(one("UPDATE ops_case SET cmd_id = 0 WHERE id = $1::uuid RETURNING id::text", long_way));
+	for (int i = 0; i < 2; i++) {
+		struct transition_request req = { .tenant_id = tenant,
+						  .case_id = i ? long_way : guessed,
+						  .event = EV_START_ANALYSIS,
+						  .who = WHO_PERSON,
+						  .actor = "te\"ster",
+						  .role = "operator",
+						  .reason = "because\n\xe2\x82\xac",
+						  .correlation_id = "corr",
+						  .trace_id = "0123456789abcdef0123456789abcdef",
+						  .args = args };
+		struct transition_result res;
+		struct oc_fail fail;
+		unsigned long before = pg_round_trips(pg);
+
+		assert_int_equal(transition(pg, &req, &res, &fail), OC_OK);
+		assert_int_equal(pg_round_trips(pg) - before, i ? 3 : 1);
+		assert_true(res.accepted);
+		assert_int_equal(res.version, 2);
+		assert_int_equal(res.epoch, 2);
+		assert_true(res.cmd_id > 0);
+		transition_result_done(&res);
+	}
+	a = traces_of(guessed);
+	b = traces_of(long_way);
+	assert_string_equal(a, b);
+}
+
+static void the_text_of_a_case_is_what_the_database_makes_of_it(void **state)
+{
+	char id[UUID_TEXT];
+	struct transition_request req = { .tenant_id = tenant,
+					  .case_id = id,
+					  .event = EV_CANCEL,
+					  .who = WHO_PERSON,
+					  .actor = "tester",
+					  .reason = "\"enough\"\t\\ \xc3\xa4" };
+	struct transition_result res;
+	struct oc_fail fail;
+	AUTO(json) json_t *ours = NULL;
+	AUTO(json) json_t *theirs = NULL;
+	AUTO(str) char *text = NULL;
+
+	(void)state;
+	open_case(DRIVE_MANUAL, id);
+	assert_int_equal(transition(pg, &req, &res, &fail), OC_OK);
+	assert_int_equal(json_read_own(res.case_json, &ours, &fail), OC_OK);
+	transition_result_done(&res);
+	assert_true(json_is_array(json_object_get(ours, "legal")));
+	json_object_del(ours, "legal");
+	text = one("SELECT opscase_case_json(c)::text FROM ops_case c WHERE id = $1::uuid", id);
+	assert_int_equal(json_read_own(text, &theirs, &fail), OC_OK);
+	assert_true(json_is_string(json_object_get(theirs, "closed_at")));
+	assert_true(json_equal(ours, theirs));
 }
 
 static void a_refusal_writes_one_row_and_the_same_again_is_counted(void **state)
@@ -298,7 +391,9 @@ static void a_command_offered_too_often_parks_the_case_as_no_worker(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_transition_takes_two_round_trips),
+		cmocka_unit_test(a_guessed_step_leaves_the_same_rows_as_the_long_way),
+		cmocka_unit_test(the_text_of_a_case_is_what_the_database_makes_of_it),
+		cmocka_unit_test(a_transition_takes_one_round_trip_and_an_unusual_one_three),
 		cmocka_unit_test(a_refusal_writes_one_row_and_the_same_again_is_counted),
 		cmocka_unit_test(a_stale_version_and_a_foreign_voice_write_nothing),
 		cmocka_unit_test(the_timeline_is_a_chain_that_breaks_when_a_row_is_changed),

@@ -151,18 +151,23 @@ void json_put(json_t *obj, const char *key, const char *s)
 
 void json_quote(struct text *out, const char *s)
 {
-	text_add(out, "\"");
+	const char *plain = s;
+
+	text_add_n(out, "\"", 1);
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
 
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		text_add_n(out, plain, (size_t)(s - plain));
+		plain = s + 1;
 		if (c == '"' || c == '\\')
 			text_addf(out, "\\%c", c);
 		else if (c == '\n')
 			text_add(out, "\\n");
-		else if (c < 0x20)
-			text_addf(out, "\\u%04x", c);
 		else
-			text_add_n(out, s, 1);
+			text_addf(out, "\\u%04x", c);
 	}
-	text_add(out, "\"");
+	text_add_n(out, plain, (size_t)(s - plain));
+	text_add_n(out, "\"", 1);
 }

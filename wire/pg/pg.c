@@ -110,8 +110,8 @@ enum oc_err pg_open(const char *conninfo, const char *application, struct pg **r
 	 * looks cheapest on an empty outbox costs milliseconds a call minutes later. First, so that a conninfo
 	 * with options of its own has the last word. */
 	const char *keys[] = { "options", "dbname", "fallback_application_name", "connect_timeout", NULL };
-	const char *vals[] = { "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off", conninfo,
-			       application, "10", NULL };
+	const char *vals[] = { "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c datestyle=ISO",
+			       conninfo, application, "10", NULL };
 
 	pg->conn = PQconnectdbParams(keys, vals, 1);
 	if (PQstatus(pg->conn) != CONNECTION_OK) {
@@ -475,10 +475,15 @@ void pg_array_add(struct text *t, const char *value)
 		return;
 	}
 	text_add(t, "\"");
-	for (const char *p = value; *p; p++) {
-		if (*p == '"' || *p == '\\')
+	for (const char *p = value; *p;) {
+		size_t plain = strcspn(p, "\"\\");
+
+		text_add_n(t, p, plain);
+		p += plain;
+		if (*p) {
 			text_add(t, "\\");
-		text_add_n(t, p, 1);
+			text_add_n(t, p++, 1);
+		}
 	}
 	text_add(t, "\"");
 }

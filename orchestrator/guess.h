@@ -1,0 +1,26 @@
+/* guess.h - the commonest steps as one statement, in one round trip.
+ *
+ * The machine is asked about the case as it nearly always is when people send such an event; what it decides is
+ * then written by one statement whose WHERE clause is that guess. Where the case is otherwise nothing is written, and
+ * transition.c reads, decides and writes the long way. The decision stays case_step()'s, and the fence stays: the
+ * row is changed only as long as it is what the decision was made about. One thread per connection. */
+#pragma once
+#include "orchestrator/fsm.h"
+#include "orchestrator/transition.h"
+
+/* A case in this state, driven manually and without a command, is the guess for this event. Nothing else of a case
+ * may change what the machine answers then: a test tries all of it. */
+struct guess {
+	enum case_event_kind event;
+	enum case_state state;
+};
+extern const struct guess guesses[];
+extern const size_t guess_count;
+struct case_now guess_now(const struct guess *g);
+
+/* *ret_written: the step is committed and ret filled. False with OC_OK: go the long way. */
+MUST_CHECK enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool *ret_written,
+				  struct transition_result *ret, struct oc_fail *reterr);
+
+/* The case with its legal events, from the columns of store/case_doc.h. */
+char *transition_case_text(const struct pg_result *r, unsigned row, unsigned first);
