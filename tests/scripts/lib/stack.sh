@@ -15,11 +15,12 @@ stack_up() {
 	"$STACK_BUILD/bin/opscase" up --data "$STACK/data" --http.port="$STACK_PORT" "${STACK_SETTINGS[@]}" > "$STACK/up.log" 2>&1 &
 	STACK_PID=$!
 	for _ in $(seq 600); do
-		if curl -fsS --noproxy '*' "$URL/readyz" > /dev/null 2>&1; then break; fi
+		# the file is written last: before it is there, the command line does not know where the service is
+		if [ -s "$STACK/data/url" ] && curl -fsS --noproxy '*' "$URL/readyz" > /dev/null 2>&1; then break; fi
 		kill -0 "$STACK_PID" 2> /dev/null || stack_fail "opscase up ended at once"
 		sleep 0.1
 	done
-	curl -fsS --noproxy '*' "$URL/readyz" > /dev/null || stack_fail "opscase up is not ready after a minute"
+	[ -s "$STACK/data/url" ] && curl -fsS --noproxy '*' "$URL/readyz" > /dev/null || stack_fail "opscase up is not ready after a minute"
 }
 
 stack_start() {
