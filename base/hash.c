@@ -3,6 +3,7 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include "base/mem.h"
 #include "base/text.h"
 
 void hash_sha256(const void *data, size_t n, unsigned char out[HASH_LEN])
@@ -26,6 +27,14 @@ void hash_sha256_hex(const void *data, size_t n, char out[HASH_HEX])
 
 	hash_sha256(data, n, h);
 	str_hex(h, HASH_LEN, out);
+}
+
+char *hash_base64(const void *data, size_t n)
+{
+	char *out = mem_alloc((n + 2) / 3 * 4 + 1);
+
+	EVP_EncodeBlock((unsigned char *)out, data, (int)n);
+	return out;
 }
 
 void hash_random(void *out, size_t n)

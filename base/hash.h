@@ -1,4 +1,4 @@
-/* hash.h - SHA-256 and random bytes, by libcrypto. */
+/* hash.h - SHA-256, base64 and random bytes, by libcrypto. */
 #pragma once
 #include <stddef.h>
 
@@ -8,4 +8,5 @@
 void hash_sha256(const void *data, size_t n, unsigned char out[HASH_LEN]);
 void hash_sha256_2(const void *a, size_t an, const void *b, size_t bn, unsigned char out[HASH_LEN]);
 void hash_sha256_hex(const void *data, size_t n, char out[HASH_HEX]);
-void hash_random(void *out, size_t n); /* aborts if the system has none */
+char *hash_base64(const void *data, size_t n); /* with padding, on one line; to be freed */
+void hash_random(void *out, size_t n);         /* aborts if the system has none */
