@@ -62,6 +62,10 @@ const struct retention_rule retention_rules[] = {
          "detected_at < limit_at AND NOT EXISTS (SELECT FROM ops_case c "
 	  "WHERE c.id = t.case_id AND c.tenant_id = t.tenant_id)",								    "those of a kept case stay"                 },
 	{ "evidence_link",       "analyst",      WITH_PARENT, 0,    NULL,							     "with its event"                            },
+	{ "signal",              "analyst",      BY_AGE,      365,  "status = 'cleared' AND cleared_at < limit_at",
+         "open ones stay"																			 },
+	{ "maintenance_window",  "analyst",      BY_AGE,      365,  "ends_at < limit_at",                                             "a year after their end"                    },
+	{ "detector_state",      "analyst",      BY_AGE,      60,   "upto < limit_at",                                                "of series that are gone"                   },
 	{ "etl_job_run",         "ingest",       BY_AGE,      30,   "finished_at < limit_at",                                         "finished runs"                             },
 	{ "etl_job_circuit",     "ingest",       KEEP,        0,    NULL,							     "one row per job"                           },
 	{ "table_registry",      "ingest",       KEEP,        0,    NULL,							     "schemas of users"                          },

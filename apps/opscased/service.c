@@ -4,9 +4,11 @@
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "analyst/opener.h"
 #include "analyst/role.h"
 #include "api/api.h"
 #include "api/waiters.h"
+#include "apps/opscased/case_door.h"
 #include "apps/opscased/hooks.h"
 #include "apps/opscased/secrets.h"
 #include "apps/opscased/world.h"
@@ -36,6 +38,7 @@ struct service {
 	struct gate *gate;
 	struct verifier *verifier;
 	struct analyst *analyst;
+	struct opener *opener;
 	struct ingest *ingest;
 	struct executor *executor;
 	struct pg_pool *role_pool, *api_pool, *door_pool;
@@ -285,6 +288,19 @@ static enum oc_err start_orchestrator(struct service *s, const struct settings *
 	return err;
 }
 
+static enum oc_err start_opener(struct service *s, const struct settings *st, struct oc_fail *reterr)
+{
+	struct opener_config config = {
+		.least_confidence = (double)setting_int(st, SET_SIGNAL_SURE) / 100,
+		.storm_signals = (int)setting_int(st, SET_SIGNAL_STORM),
+		.storm_s = (int)(setting_ms(st, SET_SIGNAL_STORM_S) / 1000),
+		.follow_s = (int)(setting_ms(st, SET_SIGNAL_FOLLOW) / 1000),
+	};
+
+	return has(st, "analyst") ? opener_start(s->db_worker, &config, &case_door, &s->opener, reterr)
+				  : OC_OK;
+}
+
 static bool nats_ready(void *ctx, char *word, size_t size)
 {
 	bool up = bus_connected(((struct service *)ctx)->bus);
@@ -359,6 +375,8 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 		err = start_orchestrator(s, st, reterr);
 	if (err == OC_OK)
 		err = start_workers(s, st, reterr);
+	if (err == OC_OK)
+		err = start_opener(s, st, reterr);
 	if (err == OC_OK && has(st, "api"))
 		err = start_api(s, st, reterr);
 	if (err != OC_OK) {
@@ -405,6 +423,7 @@ void service_stop(struct service *s)
 		worker_quit(s->workers[i]);
 	for (size_t i = 0; i < s->worker_count; i++)
 		worker_stop(s->workers[i]);
+	opener_stop(s->opener);
 	janitor_stop(s->janitor);
 	loop_stop(s->loop);
 	relay_stop(s->relay);

@@ -1,0 +1,3 @@
+DROP TABLE detector_state;
+DROP TABLE maintenance_window;
+DROP TABLE signal;

@@ -1,0 +1,298 @@
+/* Signals become cases through the real door, on a real PostgreSQL. */
+#include "tests/integration/rig.h"
+#include "analyst/opener.h"
+#include "apps/opscased/case_door.h"
+#include "store/signal.h"
+
+#define S INT64_C(1000000)
+
+static int64_t now_us;
+static const struct opener_config config = {
+	.least_confidence = 0.5, .storm_signals = 4, .storm_s = 300, .follow_s = 3600
+};
+
+static void raise_at(const char *fingerprint, double confidence, int debounce_s, int64_t at_us)
+{
+	AUTO(json) json_t *labels = json_pack("{s:s, s:s}", "service", "cart", "fp", fingerprint);
+	AUTO(json)
+	json_t *links = json_pack("[{s:s, s:{s:s, s:{s:s}}, s:s}]", "dim", "metric", "ref_pg", "table",
+				  "metric_1m", "keys", "metric", "cpu", "note", "cpu was 12, is 90");
+	struct oc_fail why = { 0 };
+
+	if (signal_raise(pg, tenant,
+			 &(struct signal_new){ .fingerprint = fingerprint,
+					       .source = "analyst",
+					       .kind = "anomaly",
+					       .title = "cpu of cart",
+					       .severity = "ERROR",
+					       .labels = labels,
+					       .links = links,
+					       .confidence = confidence,
+					       .at_us = at_us,
+					       .debounce_s = debounce_s },
+			 NULL, &why) != OC_OK)
+		fail_msg("%s", why.text);
+}
+
+static void end(const char *fingerprint, int64_t at_us)
+{
+	bool was_open;
+	struct oc_fail why = { 0 };
+
+	if (signal_clear(pg, tenant, fingerprint, at_us, &was_open, &why) != OC_OK)
+		fail_msg("%s", why.text);
+	assert_true(was_open);
+}
+
+static struct opener_done pass(int64_t at_us)
+{
+	struct opener_done done;
+
+	opener_pass(pg, &config, &case_door, at_us, &done);
+	assert_int_equal(done.failed, 0);
+	return done;
+}
+
+static char *case_of(const char *fingerprint)
+{
+	return one("SELECT case_id FROM signal WHERE fingerprint = $1 ORDER BY first_at DESC LIMIT 1",
+		   fingerprint);
+}
+
+static char *status_of(const char *id)
+{
+	return one("SELECT status || ' ' || coalesce(resolution, '') FROM ops_case WHERE id = $1::uuid", id);
+}
+
+static int fresh(void **state)
+{
+	(void)state;
+	pgtemp_exec(
+		db,
+		"DELETE FROM signal; DELETE FROM maintenance_window; DELETE FROM evidence_link; DELETE FROM event_envelope;"
+		"UPDATE ops_case SET status = 'CLOSED', resolution = 'cancelled', closed_at = now() - interval '1 day',"
+		" created_at = created_at - interval '2 days', park_reason = NULL WHERE status <> 'CLOSED';"
+		"UPDATE ops_case SET created_at = created_at - interval '2 days'");
+	now_us = clock_wall_us();
+	return 0;
+}
+
+static void a_signal_that_lasts_opens_one_case_with_its_evidence(void **state)
+{
+	AUTO(str) char *id = NULL, *events = NULL, *opened_by = NULL, *asked = NULL, *times = NULL;
+
+	(void)state;
+	raise_at("a", .9, 60, now_us);
+	assert_int_equal(pass(now_us + 30 * S).opened, 0);
+	raise_at("a", .9, 60, now_us + 40 * S);
+	assert_int_equal(pass(now_us + 61 * S).opened, 1);
+	assert_int_equal(pass(now_us + 62 * S).opened, 0);
+	id = case_of("a");
+	opened_by = one("SELECT opened_by || ' ' || drive || ' ' || status FROM ops_case WHERE id = $1::uuid",
+			id);
+	assert_string_equal(opened_by, "service:analyst auto ANALYZING");
+	asked = one("SELECT count(*) FROM outbox WHERE case_id = $1::uuid AND topic LIKE 'cmd.analysis.run%'",
+		    id);
+	assert_string_equal(asked, "1");
+	events = one("SELECT count(*) FROM event_envelope e JOIN evidence_link l USING (tenant_id, event_id)"
+		     " WHERE e.case_id = $1::uuid AND l.note = 'cpu was 12, is 90'",
+		     id);
+	assert_string_equal(events, "1");
+	times = one("SELECT times FROM signal WHERE fingerprint = $1", "a");
+	assert_string_equal(times, "2");
+}
+
+static void a_signal_that_ends_in_its_debounce_opens_none(void **state)
+{
+	(void)state;
+	raise_at("short", .9, 60, now_us);
+	end("short", now_us + 30 * S);
+	assert_int_equal(pass(now_us + 120 * S).opened, 0);
+}
+
+static void one_that_is_not_sure_enough_opens_none_until_it_is(void **state)
+{
+	(void)state;
+	raise_at("maybe", .2, 0, now_us);
+	assert_int_equal(pass(now_us + S).opened, 0);
+	raise_at("maybe", .8, 0, now_us + 2 * S);
+	assert_int_equal(pass(now_us + 3 * S).opened, 1);
+}
+
+static void a_case_with_nothing_dispatched_closes_when_its_signals_end(void **state)
+{
+	AUTO(str) char *id = NULL, *status = NULL, *rows = NULL;
+
+	(void)state;
+	raise_at("gone", .9, 0, now_us);
+	pass(now_us + S);
+	id = case_of("gone");
+	end("gone", now_us + 10 * S);
+	assert_int_equal(pass(now_us + 11 * S).cleared, 1);
+	status = status_of(id);
+	assert_string_equal(status, "CLOSED resolved_by_itself");
+	assert_int_equal(pass(now_us + 12 * S).cleared, 0);
+	rows = one("SELECT count(*) FROM case_timeline WHERE case_id = $1::uuid AND event = 'signal_cleared'",
+		   id);
+	assert_string_equal(rows, "1");
+}
+
+static void a_closed_case_takes_no_signal_in_and_a_new_one_follows_it(void **state)
+{
+	AUTO(str) char *first = NULL, *second = NULL, *third = NULL, *follows = NULL, *none = NULL;
+	struct opener_done done;
+	int64_t late_us = now_us + 3 * 3600 * S;
+
+	(void)state;
+	raise_at("again", .9, 0, now_us);
+	pass(now_us + S);
+	first = case_of("again");
+	end("again", now_us + 2 * S);
+	pass(now_us + 3 * S);
+	raise_at("again", .9, 0, now_us + 20 * S);
+	done = pass(now_us + 21 * S);
+	assert_int_equal(done.opened, 1);
+	assert_int_equal(done.followed, 1);
+	second = case_of("again");
+	assert_string_not_equal(first, second);
+	follows = one("SELECT follows_id FROM ops_case WHERE id = $1::uuid", second);
+	assert_string_equal(follows, first);
+	/* Long after, it is a case of its own. */
+	end("again", now_us + 30 * S);
+	pass(now_us + 31 * S);
+	raise_at("again", .9, 0, late_us);
+	assert_int_equal(pass(late_us + S).followed, 0);
+	third = case_of("again");
+	none = one("SELECT coalesce(follows_id::text, 'none') FROM ops_case WHERE id = $1::uuid", third);
+	assert_string_equal(none, "none");
+}
+
+static void a_new_episode_joins_the_case_that_is_still_open(void **state)
+{
+	AUTO(str) char *first = NULL, *second = NULL;
+	bool was_open;
+	struct opener_done done;
+	struct oc_fail why;
+
+	(void)state;
+	raise_at("flap", .9, 0, now_us);
+	pass(now_us + S);
+	first = case_of("flap");
+	/* Ended and back before anybody looked. */
+	assert_int_equal(signal_clear(pg, tenant, "flap", now_us + 2 * S, &was_open, &why), OC_OK);
+	raise_at("flap", .9, 0, now_us + 3 * S);
+	done = pass(now_us + 4 * S);
+	assert_int_equal(done.joined, 1);
+	assert_int_equal(done.opened, 0);
+	second = case_of("flap");
+	assert_string_equal(first, second);
+	assert_int_equal(pass(now_us + 5 * S).cleared, 0);
+}
+
+static void a_storm_opens_one_parent_and_every_child_is_absorbed(void **state)
+{
+	AUTO(str) char *parents = NULL, *asked = NULL, *children = NULL, *parent = NULL, *status = NULL;
+	struct opener_done done;
+	char name[32];
+
+	(void)state;
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "storm%d", i);
+		raise_at(name, .9, 0, now_us);
+	}
+	done = pass(now_us + S);
+	assert_int_equal(done.opened, 1);
+	assert_int_equal(done.absorbed, 30);
+	/* Latecomers join the same storm. */
+	raise_at("late", .9, 0, now_us + 30 * S);
+	done = pass(now_us + 31 * S);
+	assert_int_equal(done.opened, 0);
+	assert_int_equal(done.absorbed, 1);
+	parents = one("SELECT count(*) FROM ops_case WHERE status <> 'CLOSED' AND $1 = $1", "x");
+	assert_string_equal(parents, "1");
+	parent = one("SELECT id FROM ops_case WHERE status <> 'CLOSED' AND $1 = $1", "x");
+	children = one("SELECT count(*) FROM ops_case WHERE parent_id = $1::uuid AND resolution = 'merged'",
+		       parent);
+	assert_string_equal(children, "31");
+	asked = one("SELECT count(*) FROM outbox WHERE done_at IS NULL AND topic LIKE 'cmd.analysis%'"
+		    " AND case_id IN (SELECT id FROM ops_case WHERE id = $1::uuid OR parent_id = $1::uuid)",
+		    parent);
+	assert_string_equal(asked, "1");
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "storm%d", i);
+		end(name, now_us + 60 * S);
+	}
+	assert_int_equal(pass(now_us + 61 * S).cleared, 0);
+	end("late", now_us + 62 * S);
+	assert_int_equal(pass(now_us + 63 * S).cleared, 1);
+	status = status_of(parent);
+	assert_string_equal(status, "CLOSED resolved_by_itself");
+}
+
+static void maintenance_holds_only_the_signals_that_it_names(void **state)
+{
+	AUTO(str) char *held = NULL;
+
+	(void)state;
+	pgtemp_exec(
+		db,
+		"INSERT INTO maintenance_window (tenant_id, starts_at, ends_at, labels, reason, created_by)"
+		" SELECT tenant_id, now() - interval '1 minute', now() + interval '10 minutes', '{\"fp\":\"held\"}', 'move', 'me'"
+		" FROM dim_tenant");
+	raise_at("held", .9, 0, now_us);
+	raise_at("free", .9, 0, now_us);
+	assert_int_equal(pass(now_us + S).opened, 1);
+	held = case_of("held");
+	assert_string_equal(held, "");
+	/* Still there when the window is over: now it is a case. */
+	assert_int_equal(pass(now_us + 700 * S).opened, 1);
+}
+
+static void a_crash_between_opening_and_remembering_opens_no_second_case(void **state)
+{
+	AUTO(str) char *first = NULL, *second = NULL, *n = NULL;
+
+	(void)state;
+	raise_at("crash", .9, 0, now_us);
+	pass(now_us + S);
+	first = case_of("crash");
+	pgtemp_exec(db, "UPDATE signal SET case_id = NULL WHERE fingerprint = 'crash'");
+	pass(now_us + 2 * S);
+	second = case_of("crash");
+	assert_string_equal(first, second);
+	n = one("SELECT count(*) FROM ops_case WHERE status <> 'CLOSED' AND $1 = $1", "x");
+	assert_string_equal(n, "1");
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	db = pgtemp_shared();
+	pg = pgtemp_open(db->worker);
+	tenant = pgtemp_tenant(db, "t-signals");
+	return 0;
+}
+
+static int finish(void **state)
+{
+	(void)state;
+	pg_close(pg);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_signal_that_lasts_opens_one_case_with_its_evidence, fresh),
+		cmocka_unit_test_setup(a_signal_that_ends_in_its_debounce_opens_none, fresh),
+		cmocka_unit_test_setup(one_that_is_not_sure_enough_opens_none_until_it_is, fresh),
+		cmocka_unit_test_setup(a_case_with_nothing_dispatched_closes_when_its_signals_end, fresh),
+		cmocka_unit_test_setup(a_closed_case_takes_no_signal_in_and_a_new_one_follows_it, fresh),
+		cmocka_unit_test_setup(a_new_episode_joins_the_case_that_is_still_open, fresh),
+		cmocka_unit_test_setup(a_storm_opens_one_parent_and_every_child_is_absorbed, fresh),
+		cmocka_unit_test_setup(maintenance_holds_only_the_signals_that_it_names, fresh),
+		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
+	};
+
+	return cmocka_run_group_tests(tests, begin, finish);
+}
