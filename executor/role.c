@@ -281,7 +281,6 @@ enum oc_err executor_new(const struct executor_config *cfg, struct executor **re
 	if (!x->cfg.threads)
 		x->cfg.threads = 8;
 	x->conninfo = mem_strdup(cfg->conninfo);
-	x->detail_dir = mem_strdup(cfg->detail_dir);
 	/* One for each run and a few for the heartbeats, which are short. */
 	x->pool = pg_pool_new(x->conninfo, "executor", x->cfg.threads + 4);
 	pthread_mutex_init(&x->lock, NULL);
@@ -295,7 +294,6 @@ void executor_free(struct executor *x)
 		return;
 	pg_pool_free(x->pool);
 	pthread_mutex_destroy(&x->lock);
-	free(x->detail_dir);
 	free(x->conninfo);
 	free(x);
 }

@@ -10,6 +10,7 @@
 #include "worker/worker.h"
 
 struct executor;
+struct detail_store;
 
 /* What the gate is asked right before the first effect; apps/ connects it. */
 struct exec_permit {
@@ -34,9 +35,9 @@ struct exec_hold {
 struct executor_config {
 	struct host *host;
 	const struct operation_list *operations_ref;
-	const char *conninfo;   /* as opscase_worker */
-	const char *detail_dir; /* logs of steps go below it */
-	unsigned threads;       /* runs at once; 0: 8 */
+	const char *conninfo;        /* as opscase_worker */
+	struct detail_store *detail; /* lent; what steps print goes there. NULL: nowhere */
+	unsigned threads;            /* runs at once; 0: 8 */
 	enum oc_err (*may_begin)(void *ctx, struct pg *pg, const struct exec_permit *ask,
 				 struct exec_leave *ret, struct oc_fail *reterr);
 	/* A step's own verification, looked at once. OC_OK with the verdict's name in ret_verdict ("PASS"), or ""

@@ -13,7 +13,7 @@ struct run;
 
 struct executor {
 	struct executor_config cfg;
-	char *conninfo, *detail_dir;
+	char *conninfo;
 	struct pg_pool *pool;
 	pthread_mutex_t lock;
 	struct run *running;

@@ -5,9 +5,10 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "contracts/plan.h"
-#include "executor/detail.h"
 #include "executor/run.h"
+#include "detail/store.h"
 #include "store/exec.h"
+#include "store/locator.h"
 
 #define PROBE_MS    10000
 #define OUTPUT_KEPT 4096 /* of stdout and stderr in the row; all of it is in the detail store */
@@ -63,6 +64,8 @@ try {
 	char sentence[1024];
 	json_t *result; /* for the row */
 	char *log_key;
+	const char *log_bucket;
+	size_t log_bytes;
 	int64_t from_us, to_us;
 };
 
@@ -125,9 +128,10 @@ static void keep_output(struct run *r, int seq, int attempt, const struct host_a
 {
 	AUTO(json) json_t *doc = json_object();
 	AUTO(str) char *text = NULL;
+	AUTO(str) char *key = NULL;
 	struct oc_fail fail;
 
-	if (str_empty(a->out) && str_empty(a->err))
+	if (!r->x->cfg.detail || (str_empty(a->out) && str_empty(a->err)))
 		return;
 	json_put(doc, "run_id", r->id);
 	json_object_set_new(doc, "seq", json_integer(seq));
@@ -137,9 +141,13 @@ static void keep_output(struct run *r, int seq, int attempt, const struct host_a
 	json_object_set_new(doc, "stdout_cut", json_boolean(a->out_cut));
 	json_object_set_new(doc, "stderr_cut", json_boolean(a->err_cut));
 	text = json_text(doc);
-	if (detail_write(r->x->detail_dir, r->cmd->tenant, r->id, seq, attempt, text, &t->log_key, &fail) !=
-	    OC_OK)
+	key = mem_printf("%s/exec/%s/%d-%d.json", r->cmd->tenant, r->id, seq, attempt);
+	if (detail_put(r->x->cfg.detail, key, text, strlen(text), &t->log_bucket, &fail) != OC_OK) {
 		log_warn("run %s step %d: %s", r->id, seq, fail.text);
+		return;
+	}
+	t->log_key = TAKE(key);
+	t->log_bytes = strlen(text);
 }
 
 static json_t *output_head(const char *s)
@@ -235,15 +243,18 @@ static enum oc_err write_counts(struct run *r, struct oc_fail *reterr)
 static long long write_locator(struct run *r, const struct try *t)
 {
 	AUTO(pg_result) struct pg_result *row = NULL;
-	char tenant[24], from[24], to[24];
+	char tenant[24], from[24], to[24], bytes[24];
 
 	if (!t->log_key)
 		return 0;
 	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
 	snprintf(from, sizeof(from), "%lld", (long long)t->from_us);
 	snprintf(to, sizeof(to), "%lld", (long long)t->to_us);
-	if (pg_query(r->pg, SQL_EXEC_LOCATOR, PG_ARGS(tenant, "local", t->log_key, from, to, "{}"), &row,
-		     NULL) != OC_OK)
+	snprintf(bytes, sizeof(bytes), "%zu", t->log_bytes);
+	if (pg_query(r->pg, SQL_LOCATOR_ADD,
+		     PG_ARGS(tenant, "exec", t->log_bucket, t->log_key, from, to,
+			     "stdout and stderr of one step", "{\"format\":\"json\"}", bytes),
+		     &row, NULL) != OC_OK)
 		return 0;
 	return pg_rows(row) ? pg_int(row, 0, 0) : 0;
 }

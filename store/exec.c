@@ -53,8 +53,3 @@ const char SQL_TARGET_EXTEND[] =
 	" WHERE tenant_id = $1::bigint AND run_id = $2::uuid";
 
 const char SQL_TARGET_UNLOCK[] = "DELETE FROM target_lock WHERE tenant_id = $1::bigint AND run_id = $2::uuid";
-
-const char SQL_EXEC_LOCATOR[] =
-	"INSERT INTO oo_locator (tenant_id, dataset, bucket, object_key, t_from, t_to, query_hint, attributes)"
-	" VALUES ($1::bigint, 'logs', $2, $3, to_timestamp($4::float8 / 1000000), to_timestamp($5::float8 / 1000000),"
-	" 'stdout and stderr of one step', $6::jsonb) RETURNING id";

@@ -27,6 +27,3 @@ extern const char SQL_EXEC_RUN_COUNT[]; /* $1 run, $2 tenant, $3 applied, $4 dis
 extern const char SQL_TARGET_LOCK[];
 extern const char SQL_TARGET_EXTEND[]; /* $1 tenant, $2 run, $3 ms */
 extern const char SQL_TARGET_UNLOCK[]; /* $1 tenant, $2 run */
-
-/* $1 tenant, $2 bucket, $3 object key, $4 from us, $5 to us, $6 attributes: returns oo_locator.id. */
-extern const char SQL_EXEC_LOCATOR[];

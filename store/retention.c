@@ -54,6 +54,7 @@ const struct retention_rule retention_rules[] = {
 	{ "oo_locator",          "ingest",       BY_AGE,      365,
          "t_to < limit_at AND NOT pinned AND NOT EXISTS (SELECT FROM evidence_link e "
 	  "WHERE e.tenant_id = t.tenant_id AND e.ref_oo = t.id)",								     "pinned or cited ones stay"                 },
+	{ "detail_filter",       "ingest",       WITH_PARENT, 0,    NULL,							     "with its locator"                          },
 	{ "topo_edge_time",      "ingest",       BY_AGE,      365,  "upper(valid) < limit_at",
          "edges that ended; open ones stay"																       },
 	{ "kb_doc",              "librarian",    KEEP,        0,    NULL,							     "knowledge"                                 },

@@ -12,9 +12,11 @@
 #include "apps/opscased/hooks.h"
 #include "apps/opscased/secrets.h"
 #include "apps/opscased/world.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/waker.h"
+#include "detail/sweep.h"
 #include "librarian/role.h"
 #include "orchestrator/janitor.h"
 #include "orchestrator/loop.h"
@@ -28,6 +30,9 @@
 #define WORKERS_MAX 12
 #define WAITERS_MAX 256
 #define ROLE_POOL   16 /* connections that verifier and analyst read with */
+
+#define SWEEP_EVERY_US (10 * 60 * INT64_C(1000000))
+#define SWEEP_GRACE_US (60 * 60 * INT64_C(1000000))
 
 struct service {
 	struct world world;
@@ -53,6 +58,8 @@ struct service {
 	struct api *api;
 	struct api_ready ready[3];
 	char *secrets_dir, *db_worker;
+	struct detail_store *detail;
+	int64_t swept_us;
 };
 
 /* ---- small things ---- */
@@ -122,12 +129,40 @@ static void on_transition_fact(void *ctx, const char *subject, const char *body,
 
 static void prune(void *ctx, struct pg *pg)
 {
+	struct service *s = ctx;
 	struct retention_report report;
+	struct detail_swept swept;
 	struct oc_fail fail;
 
-	(void)ctx;
 	if (retention_run(pg, 1, 1000, NULL, &report, &fail) != OC_OK)
 		log_warn("retention: %s", fail.text);
+	/* it walks the whole store */
+	if (s->swept_us && clock_mono_us() - s->swept_us < SWEEP_EVERY_US)
+		return;
+	s->swept_us = clock_mono_us();
+	if (s->detail && detail_sweep(s->detail, pg, clock_wall_us(), SWEEP_GRACE_US, &swept, &fail) != OC_OK)
+		log_warn("sweep of the detail store: %s", fail.text);
+}
+
+/* What steps print and raw telemetry, in a folder and perhaps a bucket. */
+static enum oc_err open_detail(struct service *s, const struct settings *st, struct oc_fail *reterr)
+{
+	AUTO(str) char *dir = setting_dir(st, SET_DETAIL_DIR, "detail");
+
+	make_dir(dir);
+	return detail_store_open(
+		&(struct detail_store_config){ .dir = dir ? dir : "/tmp/opscase-detail",
+					       .quota_bytes = setting_int(st, SET_DETAIL_QUOTA) << 20,
+					       .s3_url = setting_given(st, SET_DETAIL_S3_URL)
+								 ? setting_text(st, SET_DETAIL_S3_URL)
+								 : NULL,
+					       .s3_bucket = setting_text(st, SET_DETAIL_S3_BUCKET),
+					       .s3_region = setting_text(st, SET_DETAIL_S3_REGION),
+					       .s3_key_id = setting_text(st, SET_DETAIL_S3_KEY_ID),
+					       .s3_secret = setting_text(st, SET_DETAIL_S3_SECRET),
+					       .s3_prefix = setting_text(st, SET_DETAIL_S3_PREFIX),
+					       .s3_ca_file = setting_text(st, SET_DETAIL_S3_CA) },
+		&s->detail, reterr);
 }
 
 /* ---- parts ---- */
@@ -181,11 +216,9 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 								   : NULL;
 	const char *policies = setting_given(st, SET_POLICIES_DIR) ? setting_text(st, SET_POLICIES_DIR)
 								   : NULL;
-	AUTO(str) char *detail = setting_dir(st, SET_DETAIL_DIR, "detail");
 	struct verify_world vw = world_for_verifier(&s->world);
 	enum oc_err err;
 
-	make_dir(detail);
 	err = gate_new(&(struct gate_config){ .policy_dir = policies,
 					      .conninfo = s->db_worker,
 					      .world = world_for_gate(&s->world),
@@ -219,7 +252,7 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 	return executor_new(&(struct executor_config){ .host = s->host,
 						       .operations_ref = s->world.operations,
 						       .conninfo = s->db_worker,
-						       .detail_dir = detail ? detail : "/tmp/opscase-detail",
+						       .detail = s->detail,
 						       .threads = (unsigned)setting_int(st, SET_EXEC_THREADS),
 						       .may_begin = world_may_begin,
 						       .hold = world_hold,
@@ -361,6 +394,8 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 	s->role_pool = pg_pool_new(s->db_worker, "roles", ROLE_POOL);
 	err = start_adapters(s, st, reterr);
 	if (err == OC_OK)
+		err = open_detail(s, st, reterr);
+	if (err == OC_OK)
 		err = start_roles(s, st, reterr);
 	if (err == OC_OK)
 		err = bus_open(&(struct bus_config){ .url = setting_text(st, SET_NATS_URL),
@@ -430,6 +465,7 @@ void service_stop(struct service *s)
 	transition_set_waker(NULL);
 	bus_close(s->bus);
 	executor_free(s->executor);
+	detail_store_close(s->detail);
 	verifier_free(s->verifier);
 	analyst_free(s->analyst);
 	planner_free(s->planner);

@@ -62,6 +62,7 @@ static const char SEED[] =
 	"INSERT INTO dead_letter (tenant_id, kind, source, reason, body) VALUES (t, 'k', 's', 'r', 'b');"
 	"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (t, 'urn:host:h', 'host', 'h');"
 	"INSERT INTO oo_locator (tenant_id, dataset, bucket, object_key, t_from, t_to) VALUES (t, 'logs', 'b', 'k', now(), now());"
+	"INSERT INTO detail_filter (tenant_id, locator_id, blocks, filter) VALUES (t, t, 1, decode(repeat('00', 64), 'hex'));"
 	"INSERT INTO metric_series (tenant_id, series_id, resource_id, metric, kind) VALUES (t, 1, 1, 'm', 'gauge');"
 	"INSERT INTO log_pattern (tenant_id, pattern) VALUES (t, 'p');"
 	"INSERT INTO topo_edge_time (tenant_id, src_resource_id, dst_resource_id, relation, source, valid)"

@@ -7,7 +7,7 @@
 
 struct http_client {
 	CURL *curl;
-	char *base_url, *bearer, *user_agent, *ca_file;
+	char *base_url, *bearer, *user_agent, *ca_file, *user_password, *sigv4;
 	unsigned connect_ms, timeout_ms;
 	size_t answer_max;
 };
@@ -38,6 +38,10 @@ struct http_client *http_client_new(const struct http_client_config *config)
 	c->bearer = mem_strdup(config->bearer);
 	c->user_agent = mem_strdup(config->user_agent ? config->user_agent : "opscase/" OPSCASE_VERSION);
 	c->ca_file = mem_strdup(config->ca_file);
+	c->sigv4 = mem_strdup(config->sigv4);
+	if (config->user)
+		c->user_password =
+			mem_printf("%s:%s", config->user, config->password ? config->password : "");
 	c->connect_ms = config->connect_ms ? config->connect_ms : 5000;
 	c->timeout_ms = config->timeout_ms ? config->timeout_ms : 150000;
 	c->answer_max = config->answer_max ? config->answer_max : 16 << 20;
@@ -52,6 +56,10 @@ void http_client_free(struct http_client *c)
 		curl_easy_cleanup(c->curl);
 	if (c->bearer)
 		explicit_bzero(c->bearer, strlen(c->bearer));
+	if (c->user_password)
+		explicit_bzero(c->user_password, strlen(c->user_password));
+	free(c->user_password);
+	free(c->sigv4);
 	free(c->base_url);
 	free(c->bearer);
 	free(c->user_agent);
@@ -169,6 +177,14 @@ enum oc_err http_client_call(struct http_client *c, const char *method, const ch
 			     const char *const *headers, const char *body, struct http_answer *ret,
 			     struct oc_fail *reterr)
 {
+	return http_client_send(c, method, path, headers, "application/json", body, body ? strlen(body) : 0,
+				ret, reterr);
+}
+
+enum oc_err http_client_send(struct http_client *c, const char *method, const char *path,
+			     const char *const *headers, const char *content_type, const void *body,
+			     size_t len, struct http_answer *ret, struct oc_fail *reterr)
+{
 	AUTO(str) char *url = mem_printf("%s%s", c->base_url, path);
 	__attribute__((cleanup(call_done))) struct call call = { 0 };
 	struct http_answer answer = { 0 };
@@ -202,7 +218,12 @@ enum oc_err http_client_call(struct http_client *c, const char *method, const ch
 		header_add(&call, line);
 		explicit_bzero(line, strlen(line));
 	}
-	header_add(&call, "Accept: application/json");
+	if (c->user_password)
+		curl_easy_setopt(c->curl, CURLOPT_USERPWD, c->user_password);
+	if (c->sigv4)
+		curl_easy_setopt(c->curl, CURLOPT_AWS_SIGV4, c->sigv4);
+	else
+		header_add(&call, "Accept: application/json");
 	/* Without this, curl waits a second for 100 Continue before larger bodies. */
 	header_add(&call, "Expect:");
 	for (; headers && *headers; headers++)
@@ -212,8 +233,10 @@ enum oc_err http_client_call(struct http_client *c, const char *method, const ch
 	else if (!str_eq(method, "GET"))
 		curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
 	if (body) {
-		header_add(&call, "Content-Type: application/json");
-		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
+		AUTO(str) char *type = mem_printf("Content-Type: %s", content_type);
+
+		header_add(&call, type);
+		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
 		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body);
 		if (str_eq(method, "GET"))
 			curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, "GET");

@@ -7,13 +7,15 @@
 #include "base/err.h"
 
 struct http_client_config {
-	const char *base_url;   /* "http://127.0.0.1:8080"; "" when calls give whole URLs */
-	const char *bearer;     /* or NULL; never logged */
-	const char *user_agent; /* NULL: opscase/VERSION */
-	const char *ca_file;    /* NULL: the system's */
-	unsigned connect_ms;    /* 0: 5000 */
-	unsigned timeout_ms;    /* whole call; 0: 150000 (longer than the longest Prefer: wait) */
-	size_t answer_max;      /* 0: 16 MiB */
+	const char *base_url;        /* "http://127.0.0.1:8080"; "" when calls give whole URLs */
+	const char *bearer;          /* or NULL; never logged */
+	const char *user, *password; /* or NULL; never logged. Basic, unless sigv4 says what they sign */
+	const char *sigv4;           /* "aws:amz:REGION:s3": requests are signed by AWS Signature Version 4 */
+	const char *user_agent;      /* NULL: opscase/VERSION */
+	const char *ca_file;         /* NULL: the system's */
+	unsigned connect_ms;         /* 0: 5000 */
+	unsigned timeout_ms;         /* whole call; 0: 150000 (longer than the longest Prefer: wait) */
+	size_t answer_max;           /* 0: 16 MiB */
 };
 
 struct http_client;
@@ -37,4 +39,9 @@ void http_answer_done(struct http_answer *a);
  * 400 or more is OC_OK here: the caller reads the problem document. */
 MUST_CHECK enum oc_err http_client_call(struct http_client *c, const char *method, const char *path,
 					const char *const *headers, const char *body, struct http_answer *ret,
+					struct oc_fail *reterr);
+/* The same with any bytes of any type, and an answer that may be of any type, too; body NULL: none. */
+MUST_CHECK enum oc_err http_client_send(struct http_client *c, const char *method, const char *path,
+					const char *const *headers, const char *content_type,
+					const void *body, size_t len, struct http_answer *ret,
 					struct oc_fail *reterr);

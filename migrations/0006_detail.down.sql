@@ -1,0 +1,10 @@
+DROP INDEX ix_logpat_merged;
+DROP INDEX ux_logpat_fingerprint;
+ALTER TABLE log_pattern DROP CONSTRAINT log_pattern_merged_other;
+ALTER TABLE log_pattern DROP CONSTRAINT log_pattern_merged;
+ALTER TABLE log_pattern DROP COLUMN merged_into;
+ALTER TABLE log_pattern DROP COLUMN general;
+ALTER TABLE log_pattern DROP COLUMN fingerprint;
+DROP INDEX ix_locator_bucket;
+DROP INDEX ix_locator_object;
+DROP TABLE detail_filter;
