@@ -44,6 +44,10 @@ struct api_deps {
 	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant,
 				    const char *content_type, const char *body, size_t len,
 				    json_t **ret_answer, struct oc_fail *reterr);
+	/* Knowledge: what is asked by name ("put", "search", "list", "decide", "embed") with its arguments; the answer is the
+	 * caller's. `who` is the principal. OC_INVALID names the field. */
+	enum oc_err (*knowledge)(void *ctx, long long tenant_id, const char *what, const json_t *args,
+				 const char *who, json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
 	void *ctx; /* of the hooks above */

@@ -16,6 +16,9 @@
 #define REQUEST_verify_run      &fields_verify_run
 #define REQUEST_tenant_create   &fields_tenant_create
 #define REQUEST_token_create    &fields_token_create
+#define REQUEST_kb_put          &fields_kb_put
+#define REQUEST_kb_decide       &fields_kb_decide
+#define REQUEST_kb_embed        &fields_kb_embed
 
 const struct route routes[] = {
 #define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help)         \

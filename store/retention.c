@@ -59,6 +59,9 @@ const struct retention_rule retention_rules[] = {
          "edges that ended; open ones stay"																       },
 	{ "kb_doc",              "librarian",    KEEP,        0,    NULL,							     "knowledge"                                 },
 	{ "kb_chunk",            "librarian",    WITH_PARENT, 0,    NULL,							     "with its document"                         },
+	{ "kb_state",            "librarian",    KEEP,        0,    NULL,							     "one row per tenant"                        },
+	{ "kb_model",            "librarian",    KEEP,        0,    NULL,							     "the models in use"                         },
+	{ "kb_use",              "librarian",    WITH_CASE,   0,    NULL,							     ""                                          },
 	{ "event_envelope",      "analyst",      BY_AGE,      365,
          "detected_at < limit_at AND NOT EXISTS (SELECT FROM ops_case c "
 	  "WHERE c.id = t.case_id AND c.tenant_id = t.tenant_id)",								    "those of a kept case stay"                 },

@@ -97,6 +97,42 @@ static options reference_options = {
 	{ "reference", NULL, "the manual of policy files (docs/policy.md)" },
         END
 };
+#define OPT_PAGE                                                                       \
+	{ "kind", "WORD", "runbook, page (by default), postmortem, ..." },             \
+		{ "service", "NAME", "the service they are about; none: of all" },     \
+		{ "from", "TIME", "since when they hold, like 2026-01-02T03:04:05Z" }, \
+		{ "until", "TIME", "until when" }
+static options kb_add_options = {
+	{ "url", "ADDRESS", "what the page is known by; its path by default" },
+	OPT_PAGE,
+	END,
+};
+static options kb_sync_options = {
+	{ "source", "NAME", "what the folder is known by; its path by default"                      },
+	{ "keep",   NULL,   "pages that are gone from the folder stay; by default they are retired" },
+	OPT_PAGE,
+	END,
+};
+static options kb_search_options = {
+	{ "service", "NAME", "pages of this service, and of none"                          },
+	{ "kind",    "WORD", "only such pages"					     },
+	{ "limit",   "N",    "at most so many; 10 by default"                              },
+	{ "how",     "WAY",  "fused (by default), words or vector: to see what each finds" },
+	END,
+};
+static options kb_list_options = {
+	{ "state", "STATE", "draft, live, superseded or retired" },
+	{ "limit", "N",     "at most so many; 100 by default"    },
+	END,
+};
+static options kb_retire_options = {
+	{ "by", "PAGE", "superseded by this page, which says it now" },
+        END
+};
+static options kb_embed_options = {
+	{ "anew", NULL, "with a new snapshot of the words, though the tenant has not grown" },
+        END
+};
 static options fsm_options = {
 	{ "format", "FORMAT", "text, markdown, mermaid, dot or matrix" },
         END
@@ -203,6 +239,18 @@ const struct cli_command cli_commands[] = {
          lint_options, CLI_LOCAL },
 	{ "adapter check", "FILE...", cli_adapter_check, "would these adapters load? if not, why", NULL, NULL,
          CLI_LOCAL },
+	{ "kb add", "FILE...", cli_kb_add,
+         "add or change pages of knowledge (Markdown or text; - is standard input)", "Pages are cut at their headings. The same page again embeds only what changed in it.",
+         kb_add_options, 0 },
+	{ "kb sync", "DIR", cli_kb_sync, "bring the knowledge to what a folder says",
+         "Every *.md and *.txt below it; links are not followed.", kb_sync_options, 0 },
+	{ "kb search", "WORD...", cli_kb_search, "ask the knowledge", NULL, kb_search_options, 0 },
+	{ "kb list", "", cli_kb_list, "pages of knowledge, and drafts that wait for somebody to accept them",
+         NULL, kb_list_options, 0 },
+	{ "kb accept", "PAGE", cli_kb_accept, "a draft is right: from now on it is found", NULL, NULL, 0 },
+	{ "kb retire", "PAGE", cli_kb_retire, "a page does not hold any more", NULL, kb_retire_options, 0 },
+	{ "kb embed", "", cli_kb_embed, "embed again what has another model; goes on where it stopped", NULL,
+         kb_embed_options, 0 },
 	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
 
 	{ "audit export", "[ID...]", cli_audit_export,

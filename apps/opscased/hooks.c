@@ -1,5 +1,6 @@
 #include "apps/opscased/hooks.h"
 #include "base/mem.h"
+#include "librarian/desk.h"
 
 bool hooks_permits(void *ctx, const char *need, const char *tenant)
 {
@@ -37,11 +38,26 @@ static enum oc_err otlp_metrics(void *ctx, long long tenant_id, const char *tena
 	return err;
 }
 
+static enum oc_err knowledge(void *ctx, long long tenant_id, const char *what, const json_t *args,
+			     const char *who, json_t **ret_answer, struct oc_fail *reterr)
+{
+	struct hooks *h = ctx;
+	struct pg *pg = NULL;
+	enum oc_err err = pg_pool_take(h->pool, 5000, &pg, reterr);
+
+	if (err != OC_OK)
+		return err;
+	err = desk_ask(h->library, pg, tenant_id, what, args, who, ret_answer, reterr);
+	pg_pool_give(h->pool, pg);
+	return err;
+}
+
 void hooks_into(struct hooks *h, struct api_deps *deps)
 {
 	deps->may_approve = may_approve;
 	deps->runbooks = runbooks;
 	deps->otlp_metrics = otlp_metrics;
+	deps->knowledge = knowledge;
 	deps->permits = hooks_permits;
 	deps->ctx = h;
 }

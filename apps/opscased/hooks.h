@@ -3,12 +3,15 @@
 #include "api/api.h"
 #include "gatekeeper/role.h"
 #include "ingest/otlp_metrics.h"
+#include "librarian/library.h"
 #include "planner/role.h"
 
 struct hooks {
 	struct gate *gate;
 	struct planner *planner;
 	struct ingest *ingest;
+	struct library *library;
+	struct pg_pool *pool; /* as opscase_worker */
 };
 
 void hooks_into(struct hooks *h, struct api_deps *deps);

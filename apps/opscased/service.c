@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/waker.h"
 #include "detail/sweep.h"
+#include "librarian/library.h"
 #include "librarian/role.h"
 #include "orchestrator/janitor.h"
 #include "orchestrator/loop.h"
@@ -40,6 +41,7 @@ struct service {
 	struct registry *registry;
 	struct host *host;
 	struct planner *planner;
+	struct library *library;
 	struct gate *gate;
 	struct verifier *verifier;
 	struct analyst *analyst;
@@ -60,6 +62,7 @@ struct service {
 	char *secrets_dir, *db_worker;
 	struct detail_store *detail;
 	int64_t swept_us;
+	volatile int stopping;
 };
 
 /* ---- small things ---- */
@@ -136,6 +139,7 @@ static void prune(void *ctx, struct pg *pg)
 
 	if (retention_run(pg, 1, 1000, NULL, &report, &fail) != OC_OK)
 		log_warn("retention: %s", fail.text);
+	library_tidy(s->library, pg, &s->stopping);
 	/* it walks the whole store */
 	if (s->swept_us && clock_mono_us() - s->swept_us < SWEEP_EVERY_US)
 		return;
@@ -219,6 +223,14 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 	struct verify_world vw = world_for_verifier(&s->world);
 	enum oc_err err;
 
+	err = library_new(&(struct library_config){ .index_bytes = (size_t)setting_int(st, SET_KB_INDEX_MB)
+								   << 20,
+						    .exact_chunks = (unsigned)setting_int(st, SET_KB_EXACT) },
+			  &s->library, reterr);
+	if (err != OC_OK)
+		return err;
+	s->hooks.library = s->library;
+	s->hooks.pool = s->role_pool;
 	err = gate_new(&(struct gate_config){ .policy_dir = policies,
 					      .conninfo = s->db_worker,
 					      .world = world_for_gate(&s->world),
@@ -451,6 +463,7 @@ void service_stop(struct service *s)
 {
 	if (!s)
 		return;
+	s->stopping = 1;
 	/* First nobody asks any more, then nobody works, then nobody steps; what is left lies in the outbox. */
 	waiters_close(s->waiters);
 	api_stop(s->api);
@@ -469,6 +482,7 @@ void service_stop(struct service *s)
 	verifier_free(s->verifier);
 	analyst_free(s->analyst);
 	planner_free(s->planner);
+	library_free(s->library);
 	gate_free(s->gate);
 	host_free(s->host);
 	registry_free(s->registry);
