@@ -12,6 +12,7 @@
 #define LOCK_KEY "727221003" /* advisory: the opener's leader */
 #define PASS_MS  1000
 #define AT_ONCE  "200"
+#define SAVE_MS  300000
 
 struct pass {
 	struct pg *pg;
@@ -234,6 +235,7 @@ void opener_pass(struct pg *pg, const struct opener_config *config, const struct
 
 struct opener {
 	struct opener_config config;
+	struct watch_config watch;
 	struct opener_door door;
 	char *conninfo;
 	pthread_t thread;
@@ -259,11 +261,29 @@ static bool leads(struct pg *pg, long long *leader_pid)
 	return true;
 }
 
+static void watch_now(struct watch *w, struct pg *pg, int64_t *saved_ms, bool last)
+{
+	struct watch_done done;
+	struct oc_fail why;
+	enum oc_err err = OC_OK;
+
+	if (!last)
+		err = watch_pass(w, pg, clock_wall_us(), &done, &why);
+	if (err == OC_OK && (last || clock_mono_ms() - *saved_ms >= SAVE_MS)) {
+		err = watch_save(w, pg, &why);
+		*saved_ms = clock_mono_ms();
+	}
+	if (err != OC_OK)
+		log_warn("detectors: %s", why.text);
+}
+
 static void *opener_run(void *arg)
 {
 	struct opener *o = arg;
+	AUTO(watch) struct watch *w = NULL;
 	struct pg *pg = NULL;
 	long long leader_pid = 0;
+	int64_t saved_ms = clock_mono_ms();
 
 	while (!atomic_load(&o->stopping)) {
 		struct opener_done done;
@@ -275,19 +295,31 @@ static void *opener_run(void *arg)
 			log_warn("%s", why.text);
 			continue;
 		}
-		if (leads(pg, &leader_pid))
-			opener_pass(pg, &o->config, &o->door, clock_wall_us(), &done);
+		if (!leads(pg, &leader_pid)) {
+			/* Whoever leads next goes on from what was stored; so do we when it is our turn again. */
+			watch_free(w);
+			w = NULL;
+			continue;
+		}
+		if (!w)
+			w = watch_new(&o->watch);
+		watch_now(w, pg, &saved_ms, false);
+		opener_pass(pg, &o->config, &o->door, clock_wall_us(), &done);
 	}
+	if (w && pg && leads(pg, &leader_pid))
+		watch_now(w, pg, &saved_ms, true);
 	pg_close(pg);
 	return NULL;
 }
 
 enum oc_err opener_start(const char *conninfo, const struct opener_config *config,
-			 const struct opener_door *door, struct opener **ret, struct oc_fail *reterr)
+			 const struct watch_config *watch, const struct opener_door *door,
+			 struct opener **ret, struct oc_fail *reterr)
 {
 	struct opener *o = mem_alloc(sizeof(*o));
 
 	o->config = *config;
+	o->watch = *watch;
 	o->door = *door;
 	o->conninfo = mem_strdup(conninfo);
 	if (pthread_create(&o->thread, NULL, opener_run, o) != 0) {

@@ -60,6 +60,11 @@ const char SQL_SIGNAL_TOLD[] = "UPDATE signal s SET told_at = " AT(
 	"$3") " FROM ops_case c WHERE s.tenant_id = $1::bigint AND c.tenant_id = s.tenant_id"
 	      " AND c.id = s.case_id AND coalesce(c.parent_id, c.id) = $2::uuid AND s.status = 'cleared' AND s.told_at IS NULL";
 
+const char SQL_LOG_SIGNALS_OVER[] =
+	"UPDATE signal SET status = 'cleared', cleared_at = greatest(first_at, " AT(
+		"$1") ") WHERE status = 'open' AND source = 'analyst'"
+		      " AND kind = 'log_pattern' AND last_at < " AT("$1") " - interval '10 minutes'";
+
 enum oc_err signal_raise(struct pg *pg, long long tenant_id, const struct signal_new *s, bool *ret_new,
 			 struct oc_fail *reterr)
 {

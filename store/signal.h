@@ -54,3 +54,5 @@ extern const char SQL_SIGNAL_ATTACH[];
 extern const char SQL_SIGNAL_ENDED[];
 /* $1 tenant, $2 case, $3 now: it was said. */
 extern const char SQL_SIGNAL_TOLD[];
+/* Ten minutes without another word end what a log pattern has raised. $1 now. */
+extern const char SQL_LOG_SIGNALS_OVER[];

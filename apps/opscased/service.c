@@ -342,8 +342,17 @@ static enum oc_err start_opener(struct service *s, const struct settings *st, st
 		.follow_s = (int)(setting_ms(st, SET_SIGNAL_FOLLOW) / 1000),
 	};
 
-	return has(st, "analyst") ? opener_start(s->db_worker, &config, &case_door, &s->opener, reterr)
-				  : OC_OK;
+	struct watch_config watch = {
+		.bucket_s = (int)setting_int(st, SET_WINDOW_METRIC_S),
+		.delay_s = (int)setting_int(st, SET_WINDOW_DELAY_S),
+		.false_alarms = (double)setting_int(st, SET_FALSE_ALARMS) / 100,
+		.debounce_s = (int)(setting_ms(st, SET_SIGNAL_DEBOUNCE) / 1000),
+		.series_max = (unsigned)setting_int(st, SET_SERIES_MAX),
+	};
+
+	if (!has(st, "analyst"))
+		return OC_OK;
+	return opener_start(s->db_worker, &config, &watch, &case_door, &s->opener, reterr);
 }
 
 static bool nats_ready(void *ctx, char *word, size_t size)

@@ -1,6 +1,7 @@
 /* Signals become cases through the real door, on a real PostgreSQL. */
 #include "tests/integration/rig.h"
 #include "analyst/opener.h"
+#include "analyst/watch.h"
 #include "apps/opscased/case_door.h"
 #include "store/signal.h"
 
@@ -264,6 +265,103 @@ static void a_crash_between_opening_and_remembering_opens_no_second_case(void **
 	assert_string_equal(n, "1");
 }
 
+/* Two days of a quiet cpu, a bucket a minute, ending at `until`; from `from` on it is `by` higher. */
+static void cpu_rows(int64_t until_us, int64_t from_us, double by)
+{
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, 'urn:k8s:svc:shop/cart', 'k8s:svc', 'shop/cart')"
+		" ON CONFLICT DO NOTHING;"
+		"INSERT INTO metric_1m (bucket, tenant_id, resource_id, metric, avg_val, series_id, count)"
+		" SELECT b, %lld, r.resource_id, 'cpu', 20 + 3 * sin(n) + 2 * cos(n * 1.7) + CASE WHEN b >= to_timestamp(%lld) THEN %g ELSE 0"
+		" END, 77, 1 FROM generate_series(to_timestamp(%lld) - interval '2 days', to_timestamp(%lld), interval '1 minute')"
+		" WITH ORDINALITY AS g(b, n), dim_resource r WHERE r.urn = 'urn:k8s:svc:shop/cart' AND r.tenant_id = %lld"
+		" ON CONFLICT (bucket, tenant_id, series_id) DO UPDATE SET avg_val = excluded.avg_val",
+		tenant, tenant, (long long)(from_us / S), by, (long long)(until_us / S),
+		(long long)(until_us / S), tenant);
+
+	pgtemp_exec(db, sql);
+}
+
+static void metric_rows_become_an_event_a_case_and_an_end(void **state)
+{
+	AUTO(watch)
+	struct watch *w = watch_new(&(struct watch_config){
+		.bucket_s = 60, .delay_s = 5, .false_alarms = .6, .debounce_s = 60, .history_s = 3 * 86400 });
+	AUTO(str) char *id = NULL, *note = NULL, *status = NULL, *kept = NULL, *urn = NULL;
+	struct watch_done done;
+	struct oc_fail why = { 0 };
+	int64_t minute = now_us / (60 * S) * 60 * S, t = minute;
+
+	(void)state;
+	cpu_rows(minute - 60 * S, minute + 86400 * S, 0);
+	assert_int_equal(watch_pass(w, pg, minute + 6 * S, &done, &why), OC_OK);
+	assert_true(done.samples > 2800);
+	assert_int_equal(done.raised, 0);
+	/* It jumps, and stays there for ten minutes; a minute is looked at as it closes. */
+	cpu_rows(minute + 600 * S, minute, 60);
+	for (; t <= minute + 600 * S; t += 60 * S)
+		assert_int_equal(watch_pass(w, pg, t + 66 * S, &done, &why), OC_OK);
+	assert_int_equal(pass(t).opened, 1);
+	id = case_of("series:000000000000004d");
+	urn = one("SELECT labels->>'resource' FROM case_body WHERE case_id = $1::uuid", id);
+	assert_string_equal(urn, "urn:k8s:svc:shop/cart");
+	note = one(
+		"SELECT l.note FROM evidence_link l JOIN event_envelope e USING (tenant_id, event_id) WHERE e.case_id = $1::uuid"
+		" AND l.ref_pg->>'table' = 'metric_1m' AND EXISTS (SELECT FROM metric_1m m WHERE m.bucket = (l.ref_pg->'keys'->>'bucket')"
+		"::timestamptz AND m.series_id = (l.ref_pg->'keys'->>'series_id')::bigint)",
+		id);
+	assert_true(strstr(note, "its hour has held") != NULL);
+	/* What was learned survives a restart. */
+	assert_int_equal(watch_save(w, pg, &why), OC_OK);
+	kept = one("SELECT count(*) FROM detector_state WHERE series_id = $1::bigint", "77");
+	assert_string_equal(kept, "1");
+	watch_free(w);
+	w = watch_new(&(struct watch_config){
+		.bucket_s = 60, .delay_s = 5, .false_alarms = .6, .debounce_s = 60, .history_s = 3 * 86400 });
+	cpu_rows(minute + 1800 * S, minute + 86400 * S, 0);
+	assert_int_equal(watch_pass(w, pg, minute + 1866 * S, &done, &why), OC_OK);
+	assert_true(done.samples < 100);
+	assert_int_equal(done.cleared, 1);
+	assert_int_equal(pass(minute + 1870 * S).cleared, 1);
+	status = status_of(id);
+	assert_string_equal(status, "CLOSED resolved_by_itself");
+}
+
+static void a_new_error_pattern_is_a_signal_and_a_known_one_is_none(void **state)
+{
+	AUTO(watch)
+	struct watch *w =
+		watch_new(&(struct watch_config){ .bucket_s = 60, .delay_s = 5, .false_alarms = .6 });
+	AUTO(str) char *title = NULL, *n = NULL;
+	int64_t window = now_us / (300 * S) * 300 * S;
+	struct watch_done done;
+	struct oc_fail why = { 0 };
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, 'urn:k8s:svc:shop/cart', 'k8s:svc', 'shop/cart')"
+		" ON CONFLICT DO NOTHING;"
+		"INSERT INTO log_pattern (tenant_id, pattern) VALUES (%lld, 'served <*>'), (%lld, 'cannot reach <*>') ON CONFLICT DO NOTHING;"
+		"INSERT INTO log_pattern_5m (bucket, tenant_id, resource_id, fingerprint_id, count_total, count_error)"
+		" SELECT b, p.tenant_id, r.resource_id, p.fingerprint_id, 10, 0 FROM generate_series(to_timestamp(%lld) - interval '3 hours',"
+		" to_timestamp(%lld), interval '5 minutes') b, log_pattern p, dim_resource r WHERE p.pattern = 'served <*>' AND p.tenant_id = %lld"
+		" AND r.tenant_id = %lld AND r.urn = 'urn:k8s:svc:shop/cart';"
+		"INSERT INTO log_pattern_5m (bucket, tenant_id, resource_id, fingerprint_id, count_total, count_error)"
+		" SELECT to_timestamp(%lld), p.tenant_id, r.resource_id, p.fingerprint_id, 7, 7 FROM log_pattern p, dim_resource r"
+		" WHERE p.pattern = 'cannot reach <*>' AND p.tenant_id = %lld AND r.tenant_id = %lld AND r.urn = 'urn:k8s:svc:shop/cart'",
+		tenant, tenant, tenant, (long long)(window / S), (long long)(window / S), tenant, tenant,
+		(long long)(window / S), tenant, tenant);
+
+	(void)state;
+	pgtemp_exec(db, sql);
+	assert_int_equal(watch_pass(w, pg, window + 306 * S, &done, &why), OC_OK);
+	n = one("SELECT count(*) FROM signal WHERE kind = $1", "log_pattern");
+	assert_string_equal(n, "1");
+	title = one("SELECT title FROM signal WHERE kind = $1", "log_pattern");
+	assert_string_equal(title, "new log pattern at urn:k8s:svc:shop/cart: cannot reach <*>");
+	assert_int_equal(pass(window + 307 * S).opened, 1);
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -291,6 +389,8 @@ int main(void)
 		cmocka_unit_test_setup(a_new_episode_joins_the_case_that_is_still_open, fresh),
 		cmocka_unit_test_setup(a_storm_opens_one_parent_and_every_child_is_absorbed, fresh),
 		cmocka_unit_test_setup(maintenance_holds_only_the_signals_that_it_names, fresh),
+		cmocka_unit_test_setup(metric_rows_become_an_event_a_case_and_an_end, fresh),
+		cmocka_unit_test_setup(a_new_error_pattern_is_a_signal_and_a_known_one_is_none, fresh),
 		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
 	};
 
