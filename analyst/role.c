@@ -2,6 +2,7 @@
 #include "analyst/role.h"
 #include <stdio.h>
 #include "analyst/evidence.h"
+#include "analyst/incident.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/uuid.h"
@@ -9,6 +10,7 @@
 #include "store/metric.h"
 
 #define LEASE_MS 30000
+#define BEFORE_S 7200 /* what is compared with, before the onset */
 
 struct analyst {
 	struct analyst_config config;
@@ -65,6 +67,45 @@ static enum oc_err gather(struct analyst *a, const struct command *cmd, const st
 	return err;
 }
 
+/* Who is at fault, into the finding's body; what was alarmed is in the labels. No rows at all: nothing is said. */
+static enum oc_err explain(struct analyst *a, const struct command *cmd, const json_t *labels, json_t *body,
+			   char **summary, double *trust, struct oc_fail *reterr)
+{
+	AUTO(pg_result) struct pg_result *first = NULL;
+	AUTO(str) char *sentence = NULL, *both = NULL;
+	AUTO(json) json_t *said = NULL;
+	struct pg *pg = NULL;
+	char tenant[24];
+	double sure = 0;
+	int64_t onset_us = pg_int(cmd->row, cmd->row_at, AL_CREATED_US);
+	enum oc_err err = pg_pool_take(a->pool_ref, 10000, &pg, reterr);
+
+	if (err != OC_OK)
+		return err;
+	snprintf(tenant, sizeof(tenant), "%lld", cmd->tenant_id);
+	err = pg_query(pg, SQL_INCIDENT_ONSET, PG_ARGS(tenant, cmd->case_id), &first, reterr);
+	if (err == OC_OK && pg_text(first, 0, 0))
+		onset_us = pg_int(first, 0, 0);
+	if (err == OC_OK)
+		err = incident_explain(pg,
+				       &(struct incident_ask){ .tenant_id = cmd->tenant_id,
+							       .urn = json_str(labels, "resource"),
+							       .metric = json_str(labels, "metric"),
+							       .onset_us = onset_us,
+							       .now_us = cmd->now_us,
+							       .before_s = BEFORE_S },
+				       &said, &sure, &sentence, reterr);
+	pg_pool_give(a->pool_ref, pg);
+	if (err != OC_OK || !json_int_or(json_object_get(said, "looked_at"), "series", 0))
+		return err;
+	json_object_set(body, "root_cause", said);
+	both = mem_printf("%s; %s", sentence, *summary);
+	mem_set(summary, both);
+	if (sure > *trust)
+		*trust = sure;
+	return OC_OK;
+}
+
 static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct answer *ans,
 				struct oc_fail *reterr)
 {
@@ -97,6 +138,9 @@ static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct ans
 	}
 
 	body = evidence_body(gathered, &trust, &summary);
+	err = explain(a, cmd, labels, body, &summary, &trust, reterr);
+	if (err != OC_OK)
+		return err;
 	text = json_text(body);
 	uuid_new(id);
 	snprintf(tenant, sizeof(tenant), "%lld", cmd->tenant_id);

@@ -1,9 +1,10 @@
-/* role.h - the analyst, the small one: hears cmd.analysis.run, gathers the evidence that the case names,
+/* role.h - the analyst: hears cmd.analysis.run, gathers the evidence that the case names, looks for the root cause,
  * writes a finding row with the values, answers evt.analysis.findings.v1.
  *
  * A case names its evidence: [{"kind":"metric","resource":URN,"metric":NAME,"from"?,"to"?,"window_s"?}]. A case with the
- * label "resource" (a URN) gets everything that was measured there in the last half hour as well. It
- * finds no causes: that nothing was named, or nothing was measured, is a finding, and it says so. Only a
+ * label "resource" (a URN) gets everything that was measured there in the last half hour as well. The body's
+ * "root_cause" is cause.h's ranking over what the alarmed resource calls, each answer with rows that can be opened and the calls that lead
+ * there. That nothing was named, or nothing was measured, is a finding, and it says so. Only a
  * source that could not be asked is a failure (evt.analysis.failed.v1). Thread-safe. */
 #pragma once
 #include "worker/worker.h"
