@@ -11,6 +11,7 @@
 #include "wire/json/json.h"
 #include "wire/pg/pg.h"
 
+struct detail_store;
 struct waiters;
 struct plan_contract;
 
@@ -30,7 +31,8 @@ struct api_deps {
 	const struct plan_contract *contract_ref;    /* lints revisions; NULL: the planner alone lints */
 	/* May this tenant's plans use what needs the permit ("script_body")? NULL: yes, the gate asks. */
 	bool (*permits)(void *ctx, const char *need, const char *tenant);
-	const char *version; /* "0.1.0" */
+	struct detail_store *detail; /* lent; NULL: nothing is read from it */
+	const char *version;         /* "0.1.0" */
 
 	/* May this principal answer the case's decision (NULL: its newest one)? Runs on the API's connection, inside
 	 * its transaction; fills ret_decision (37 bytes). OC_FORBIDDEN with a sentence that says how to go on, OC_ILLEGAL

@@ -45,7 +45,7 @@ struct api_call {
 	const struct http_request *req;
 	struct http_response *resp;
 	const struct route *route;
-	char path_id[64]; /* {id}, a UUID */
+	char path_id[64]; /* {id}, a UUID; a number where route_numbered() */
 	struct token who;
 	long long tenant_id; /* 0: none (ANY_TENANT only) */
 	char tenant[64];
@@ -98,6 +98,8 @@ MUST_CHECK enum oc_err call_read_case(struct api_call *c, const char *case_id, u
 const char *call_case_id(const struct api_call *c); /* path or body; NULL if none */
 
 /* --- small pure things, for tests */
+/* Its {id} is a number of PostgreSQL's, not a UUID. */
+bool route_numbered(const struct route *r);
 const struct route *route_find(enum route_method m, const char *path, char ret_id[64]);
 /* "GET, HEAD" for the methods that a path has; false when it has none. */
 bool route_allow(const char *path, struct text *ret);

@@ -424,6 +424,7 @@ static void handle_keyed(struct api_call *c)
 static enum oc_err prepare(struct api_call *c, json_t **ret_errors, struct oc_fail *reterr)
 {
 	const char *encoding = http_header(c->req, "Content-Encoding");
+	long long number;
 	enum oc_err err;
 
 	if (c->route->roles != MAY_ALL) {
@@ -434,7 +435,8 @@ static enum oc_err prepare(struct api_call *c, json_t **ret_errors, struct oc_fa
 			return oc_fail(reterr, OC_FORBIDDEN, "role '%s' of token '%s' may not do this",
 				       token_role_name(c->who.role), c->who.name);
 	}
-	if (c->path_id[0] && !uuid_ok(c->path_id))
+	if (c->path_id[0] && (route_numbered(c->route) ? !str_to_long(c->path_id, 1, INT64_MAX, &number)
+						       : !uuid_ok(c->path_id)))
 		return oc_fail_field(reterr, OC_NOT_FOUND, "id", "'%s' is no id", c->path_id);
 	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "Content-Encoding",

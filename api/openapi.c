@@ -87,8 +87,9 @@ static json_t *parameters(const struct route *r)
 
 	if (strstr(r->path, "{id}"))
 		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:{s:s, s:s}}", "name", "id", "in",
-						      "path", "required", true, "schema", "type", "string",
-						      "format", "uuid"));
+						      "path", "required", true, "schema", "type",
+						      route_numbered(r) ? "integer" : "string", "format",
+						      route_numbered(r) ? "int64" : "uuid"));
 	if (r->key != KEY_NONE)
 		json_array_append_new(
 			list,

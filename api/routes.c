@@ -75,6 +75,11 @@ static bool path_matches(const char *pattern, const char *path, char ret_id[64])
 }
 
 /* A fixed path wins over a pattern: /case/create is no case. */
+bool route_numbered(const struct route *r)
+{
+	return str_starts(r->path, "/detail/");
+}
+
 const struct route *route_find(enum route_method m, const char *path, char ret_id[64])
 {
 	const struct route *found = NULL;

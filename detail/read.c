@@ -85,46 +85,50 @@ enum oc_err detail_lines(struct detail_store *s, const struct detail_row *row, c
 	return object_lines(s, row->bucket, row->key, ask, on_line, ctx, ret, reterr);
 }
 
-enum oc_err detail_trace(struct detail_store *s, struct pg *pg, long long tenant_id, const char *dataset,
-			 const uint8_t trace_id[TRACE_ID], int64_t from_us, int64_t to_us, size_t limit,
-			 bool (*on_line)(void *ctx, const char *line, size_t len), void *ctx,
-			 struct detail_trace_said *ret, struct oc_fail *reterr)
+enum oc_err detail_trace_find(struct pg *pg, long long tenant_id, const char *dataset,
+			      const uint8_t trace_id[TRACE_ID], int64_t from_us, int64_t to_us,
+			      struct pg_result **ret, struct oc_fail *reterr)
 {
-	AUTO(pg_result) struct pg_result *rows = NULL;
 	struct filter_place place = filter_place(trace_id);
-	struct segment_ask ask = { .has_trace = true, .from_us = from_us, .to_us = to_us };
 	char tenant[24], from[24], to[24], hash[24], bit[FILTER_BITS][8];
-	enum oc_err err;
 
-	*ret = (struct detail_trace_said){ 0 };
-	memcpy(ask.trace_id, trace_id, TRACE_ID);
 	snprintf(tenant, sizeof(tenant), "%lld", tenant_id);
 	snprintf(from, sizeof(from), "%lld", (long long)from_us);
 	snprintf(to, sizeof(to), "%lld", (long long)to_us);
 	snprintf(hash, sizeof(hash), "%u", place.hash);
 	for (int i = 0; i < FILTER_BITS; i++)
 		snprintf(bit[i], sizeof(bit[i]), "%u", (unsigned)place.bit[i]);
-	err = pg_query(pg, SQL_DETAIL_TRACE,
-		       PG_ARGS(tenant, dataset, from, to, hash, bit[0], bit[1], bit[2], bit[3], bit[4],
-			       bit[5], SEGMENTS_MAX),
-		       &rows, reterr);
-	for (unsigned i = 0; err == OC_OK && i < pg_rows(rows) && !ret->more; i++) {
+	return pg_query(pg, SQL_DETAIL_TRACE,
+			PG_ARGS(tenant, dataset, from, to, hash, bit[0], bit[1], bit[2], bit[3], bit[4],
+				bit[5], SEGMENTS_MAX),
+			ret, reterr);
+}
+
+void detail_trace_lines(struct detail_store *s, const struct pg_result *found,
+			const uint8_t trace_id[TRACE_ID], int64_t from_us, int64_t to_us, size_t limit,
+			bool (*on_line)(void *ctx, const char *line, size_t len), void *ctx,
+			struct detail_trace_said *ret)
+{
+	struct segment_ask ask = { .has_trace = true, .from_us = from_us, .to_us = to_us };
+
+	*ret = (struct detail_trace_said){ 0 };
+	memcpy(ask.trace_id, trace_id, TRACE_ID);
+	for (unsigned i = 0; i < pg_rows(found) && !ret->more; i++) {
 		struct segment_said said;
 		struct oc_fail fail = { 0 };
 		enum oc_err got;
 
 		ask.limit = limit - ret->lines;
-		got = object_lines(s, pg_text(rows, i, 1), pg_text(rows, i, 2), &ask, on_line, ctx, &said,
+		got = object_lines(s, pg_text(found, i, 1), pg_text(found, i, 2), &ask, on_line, ctx, &said,
 				   &fail);
 		ret->segments++;
 		if (got != OC_OK) {
 			/* expired between the two looks is no news; anything else is said */
 			ret->unavailable += got != OC_NOT_FOUND;
-			log_warn("trace: locator %s: %s", pg_text(rows, i, 0), fail.text);
+			log_warn("trace: locator %s: %s", pg_text(found, i, 0), fail.text);
 			continue;
 		}
 		ret->lines += said.lines;
 		ret->more = said.more || ret->lines >= limit;
 	}
-	return err;
 }

@@ -34,9 +34,12 @@ struct detail_trace_said {
 	unsigned unavailable; /* that could not be read now: the answer may lack something */
 	bool more;            /* stopped at the limit */
 };
-/* dataset NULL: any. At most `limit` lines, of segments in order of time, newest first. */
-MUST_CHECK enum oc_err detail_trace(struct detail_store *s, struct pg *pg, long long tenant_id,
-				    const char *dataset, const uint8_t trace_id[TRACE_ID], int64_t from_us,
-				    int64_t to_us, size_t limit,
-				    bool (*on_line)(void *ctx, const char *line, size_t len), void *ctx,
-				    struct detail_trace_said *ret, struct oc_fail *reterr);
+/* In two steps, so that no connection waits for objects: which segments may have it (dataset NULL: any), newest first;
+ * then their lines, at most `limit`. */
+MUST_CHECK enum oc_err detail_trace_find(struct pg *pg, long long tenant_id, const char *dataset,
+					 const uint8_t trace_id[TRACE_ID], int64_t from_us, int64_t to_us,
+					 struct pg_result **ret, struct oc_fail *reterr);
+void detail_trace_lines(struct detail_store *s, const struct pg_result *found,
+			const uint8_t trace_id[TRACE_ID], int64_t from_us, int64_t to_us, size_t limit,
+			bool (*on_line)(void *ctx, const char *line, size_t len), void *ctx,
+			struct detail_trace_said *ret);

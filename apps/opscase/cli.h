@@ -111,6 +111,8 @@ CLI_HANDLER(cli_audit_verify);
 CLI_HANDLER(cli_migrate_up);
 CLI_HANDLER(cli_migrate_down);
 CLI_HANDLER(cli_migrate_status);
+CLI_HANDLER(cli_detail_get);
+CLI_HANDLER(cli_detail_trace);
 CLI_HANDLER(cli_tenant_create);
 CLI_HANDLER(cli_tenant_list);
 CLI_HANDLER(cli_token_create);

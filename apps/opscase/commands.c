@@ -47,6 +47,22 @@ static options watch_options = {
 	{ "timeout", "SECONDS", "give up after so long"							},
 	END,
 };
+static options detail_options = {
+	{ "trace",    "ID",   "only lines of this trace"               },
+	{ "resource", "URN",  "only lines of this resource"            },
+	{ "text",     "TEXT", "only lines with this in them, as it is" },
+	{ "from",     "TIME", "not earlier, like 2026-01-02T03:04:05Z" },
+	{ "to",       "TIME", "not later"                              },
+	{ "limit",    "N",    "at most so many; 1000 by default"       },
+	END,
+};
+static options trace_options = {
+	{ "dataset", "WORD", "logs or traces; both by default"                                   },
+	{ "from",    "TIME", "not earlier, like 2026-01-02T03:04:05Z; seven days ago by default" },
+	{ "to",      "TIME", "not later"							 },
+	{ "limit",   "N",    "at most so many; 1000 by default"                                  },
+	END,
+};
 static options event_options = { OPT_REASON, OPT_IF, OPT_WATCH, END };
 static options resume_options = {
 	{ "rollback",  NULL, "take back what was done: a plan like any other, gated and verified" },
@@ -259,6 +275,12 @@ const struct cli_command cli_commands[] = {
          "prove an export (- reads standard input); says what is proven and what not", "Works without a server. A chain proves that no row was changed, left out or moved; that the chain as a whole was\n"
 	  "not rewritten is proven against heads that were exported earlier and kept elsewhere: --checkpoint.",
          verify_options, CLI_LOCAL },
+
+	{ "detail get", "LOCATOR", cli_detail_get,
+         "raw log lines, spans or the output of a step behind a locator, one JSON object a line", NULL,
+         detail_options, 0 },
+	{ "detail trace", "TRACE_ID", cli_detail_trace,
+         "every raw line of one trace; exit code 66 when there is none", NULL, trace_options, 0 },
 
 	{ "tenant create", "CODE", cli_tenant_create, "make a tenant", NULL, tenant_options, 0 },
 	{ "tenant list", "", cli_tenant_list, "list tenants", NULL, NULL, 0 },

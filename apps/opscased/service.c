@@ -398,6 +398,7 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 				  .relay_wake_ref = s->wake,
 				  .operations_ref = s->world.operations,
 				  .contract_ref = planner_contract(s->planner),
+				  .detail = s->detail,
 				  .version = OPSCASE_VERSION,
 				  .ready = s->ready };
 	hooks_into(&s->hooks, &deps);

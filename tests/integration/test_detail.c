@@ -114,6 +114,20 @@ static struct detail_swept sweep(struct detail_store *s, int64_t now_us)
 	return swept;
 }
 
+static struct detail_trace_said find(struct detail_store *s, long long whose, const char *dataset, unsigned n,
+				     size_t limit, struct text *got)
+{
+	AUTO(pg_result) struct pg_result *found = NULL;
+	struct detail_trace_said said;
+	struct oc_fail why = { 0 };
+	uint8_t id[TRACE_ID];
+
+	trace(id, n);
+	must(detail_trace_find(pg, whose, dataset, id, T0, T0 + HOUR, &found, &why), &why);
+	detail_trace_lines(s, found, id, T0, T0 + HOUR, limit, take, got, &said);
+	return said;
+}
+
 static int64_t soon(void)
 {
 	return clock_wall_us();
@@ -161,8 +175,6 @@ static void a_trace_is_found_among_many_segments(void **state)
 	struct detail_writer *w = detail_writer_new(&(struct detail_writer_config){ .store = s });
 	AUTO(text) struct text got = { 0 };
 	struct detail_trace_said said;
-	struct oc_fail why = { 0 };
-	uint8_t id[TRACE_ID];
 
 	(void)state;
 	for (unsigned part = 0; part < 40; part++) {
@@ -172,17 +184,14 @@ static void a_trace_is_found_among_many_segments(void **state)
 			add(w, tenant, "logs", 77777, "the one");
 		flush(w);
 	}
-	trace(id, 77777);
-	must(detail_trace(s, pg, tenant, NULL, id, T0, T0 + HOUR, 100, take, &got, &said, &why), &why);
+	said = find(s, tenant, NULL, 77777, 100, &got);
 	assert_int_equal(said.lines, 2);
 	assert_true(said.segments >= 2 && said.segments <= 6);
-	must(detail_trace(s, pg, tenant, NULL, id, T0, T0 + HOUR, 1, take, &got, &said, &why), &why);
+	said = find(s, tenant, NULL, 77777, 1, &got);
 	assert_true(said.lines == 1 && said.more);
-	must(detail_trace(s, pg, other, NULL, id, T0, T0 + HOUR, 100, take, &got, &said, &why), &why);
-	assert_int_equal(said.lines, 0);
-	trace(id, 88888);
-	must(detail_trace(s, pg, tenant, "logs", id, T0, T0 + HOUR, 100, take, &got, &said, &why), &why);
-	assert_int_equal(said.lines, 0);
+	assert_int_equal(find(s, other, NULL, 77777, 100, &got).lines, 0);
+	assert_int_equal(find(s, tenant, "traces", 77777, 100, &got).lines, 0);
+	assert_int_equal(find(s, tenant, NULL, 88888, 100, &got).lines, 0);
 }
 
 static void a_transaction_that_fails_leaves_no_locator_and_its_object_is_swept(void **state)
