@@ -1,37 +1,11 @@
 #define LOG_ROOM "bus"
 #include "wire/bus/bus.h"
-#include <nats/nats.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-
-struct listener {
-	struct listener *next;
-	natsSubscription *sub;
-	void (*fn)(void *ctx, const char *subject, const char *body, size_t len);
-	void *ctx;
-};
-
-struct bus {
-	natsConnection *nc;
-	jsCtx *js;
-	char *prefix;
-	int replicas;
-	atomic_uint generation;
-	pthread_mutex_t streams_lock;
-	unsigned streams_made; /* the generation in which the streams were made or seen */
-	struct listener *listeners;
-
-	/* The batch under way: acknowledgements arrive on the library's thread. */
-	pthread_mutex_t lock;
-	pthread_cond_t acked;
-	struct bus_msg *batch;
-	size_t batch_len, outstanding;
-};
+#include "wire/bus/inside.h"
 
 struct bus_sub {
 	struct bus *bus_ref;
@@ -47,7 +21,7 @@ static const struct stream_row {
 } streams[] = {
 	{ "CMD", "cmd.>", js_WorkQueuePolicy, js_DiscardOld, 24 * 3600, (int64_t)256 << 20 },
 	{ "EVT", "evt.>", js_LimitsPolicy,    js_DiscardOld, 3600,      (int64_t)512 << 20 },
-	{ "TEL", "tel.>", js_LimitsPolicy,    js_DiscardNew, 3600,      (int64_t)1 << 30   },
+	{ "TEL", "tel.>", js_LimitsPolicy,    js_DiscardNew, 0,         (int64_t)1 << 30   },
 };
 
 static enum oc_err bus_fail(natsStatus s, const char *what, struct oc_fail *reterr)
@@ -114,6 +88,7 @@ enum oc_err bus_open(const struct bus_config *cfg, struct bus **ret, struct oc_f
 
 	bus->prefix = mem_strdup(cfg->prefix ? cfg->prefix : "");
 	bus->replicas = cfg->replicas > 0 ? cfg->replicas : 1;
+	bus->tel_bytes = cfg->tel_bytes;
 	atomic_init(&bus->generation, 1);
 	pthread_mutex_init(&bus->streams_lock, NULL);
 	pthread_mutex_init(&bus->lock, NULL);
@@ -205,7 +180,7 @@ bool bus_connected(const struct bus *bus)
 	return bus && natsConnection_Status(bus->nc) == NATS_CONN_STATUS_CONNECTED;
 }
 
-static const char *name_of(const struct bus *bus, const char *stream, char *out, size_t n)
+const char *bus_stream_name(const struct bus *bus, const char *stream, char *out, size_t n)
 {
 	snprintf(out, n, "%s%s", bus->prefix, stream);
 	return out;
@@ -228,7 +203,7 @@ static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 		natsStatus s;
 
 		jsStreamConfig_Init(&cfg);
-		cfg.Name = name_of(bus, row->name, name, sizeof(name));
+		cfg.Name = bus_stream_name(bus, row->name, name, sizeof(name));
 		cfg.Subjects = subjects;
 		cfg.SubjectsLen = 1;
 		cfg.Retention = row->retention;
@@ -236,7 +211,8 @@ static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 		cfg.Storage = js_FileStorage;
 		cfg.Replicas = bus->replicas;
 		cfg.MaxAge = row->max_age_s * 1000000000LL;
-		cfg.MaxBytes = row->max_bytes;
+		cfg.MaxBytes = row->discard == js_DiscardNew && bus->tel_bytes > 0 ? bus->tel_bytes
+										   : row->max_bytes;
 		cfg.Duplicates = 120 * 1000000000LL;
 		s = js_AddStream(NULL, bus->js, &cfg, NULL, &code);
 		if (s != NATS_OK && code == JSStreamNameExistErr)
@@ -248,7 +224,7 @@ static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 	return OC_OK;
 }
 
-static enum oc_err ensure_streams(struct bus *bus, struct oc_fail *reterr)
+enum oc_err bus_streams_ensure(struct bus *bus, struct oc_fail *reterr)
 {
 	enum oc_err err = OC_OK;
 	unsigned now;
@@ -273,7 +249,7 @@ enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t n, int tim
 
 	if (!bus_connected(bus))
 		return oc_fail(reterr, OC_UNAVAILABLE, "NATS is not connected");
-	err = ensure_streams(bus, reterr);
+	err = bus_streams_ensure(bus, reterr);
 	if (err != OC_OK)
 		return err;
 	for (size_t i = 0; i < n; i++)
@@ -339,10 +315,10 @@ enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durab
 
 	if (!bus_connected(bus))
 		return oc_fail(reterr, OC_UNAVAILABLE, "NATS is not connected");
-	err = ensure_streams(bus, reterr);
+	err = bus_streams_ensure(bus, reterr);
 	if (err != OC_OK)
 		return err;
-	name_of(bus, stream, sname, sizeof(sname));
+	bus_stream_name(bus, stream, sname, sizeof(sname));
 	snprintf(dname, sizeof(dname), "%s%s", bus->prefix, durable);
 	snprintf(deliver, sizeof(deliver), "_deliver.%s", dname);
 	jsConsumerConfig_Init(&cfg);

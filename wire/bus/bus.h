@@ -6,6 +6,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/err.h"
 
 struct bus;
@@ -17,6 +18,7 @@ struct bus_config {
 	const char *name;  /* shown in the server's list of connections */
 	const char *prefix; /* of stream and consumer names, so that several installations can share a server */
 	int replicas;       /* of streams; 0: 1 */
+	int64_t tel_bytes; /* what TEL holds before senders are told to wait; 0: 1 GiB */
 };
 
 /* Succeeds also when the server is away; bus_ready() says what is true now. */
