@@ -264,8 +264,9 @@ static char *element(const char *from, const char *to, const char *name)
 	return text_take(&t);
 }
 
+/* io_last: the last key of the page. */
 static bool each_content(struct detail_s3 *s3, const char *bucket, const char *body, const char *end,
-			 bool (*fn)(void *ctx, const struct detail_object *o), void *ctx)
+			 char **io_last, bool (*fn)(void *ctx, const struct detail_object *o), void *ctx)
 {
 	for (const char *p = body; (p = memmem(p, (size_t)(end - p), "<Contents>", 10)) != NULL;) {
 		const char *to = memmem(p, (size_t)(end - p), "</Contents>", 11);
@@ -282,6 +283,7 @@ static bool each_content(struct detail_s3 *s3, const char *bucket, const char *b
 		size = element(p, to, "Size");
 		at = element(p, to, "LastModified");
 		p = to;
+		mem_set(io_last, key);
 		if (!key || !size || !at || strncmp(key, s3->prefix, skip) != 0 ||
 		    !str_to_long(size, 0, INT64_MAX, &bytes) || clock_parse(at, &o.written_us) != 0)
 			continue;
@@ -306,7 +308,7 @@ static void add_escaped(struct text *t, const char *s)
 enum oc_err s3_each(struct detail_s3 *s3, const char *bucket,
 		    bool (*fn)(void *ctx, const struct detail_object *o), void *ctx, struct oc_fail *reterr)
 {
-	AUTO(str) char *token = NULL;
+	AUTO(str) char *last = NULL;
 
 	for (int page = 0; page < LIST_PAGES; page++) {
 		AUTO(text) struct text path = { 0 };
@@ -315,30 +317,26 @@ enum oc_err s3_each(struct detail_s3 *s3, const char *bucket,
 		enum oc_err err;
 		bool go_on;
 
-		/* in the order of their names: that is what is signed */
-		text_addf(&path, "/%s?", s3->bucket);
-		if (token) {
-			text_add(&path, "continuation-token=");
-			add_escaped(&path, token);
-			text_add(&path, "&");
-		}
-		text_add(&path, "list-type=2");
+		/* In the order of their names: that is what is signed. The last key, not the server's token, says where to go on:
+		 * a token may have a + in it, which libcurl signs as something else than it sends. */
+		text_addf(&path, "/%s?list-type=2", s3->bucket);
 		if (*s3->prefix) {
 			text_add(&path, "&prefix=");
 			add_escaped(&path, s3->prefix);
+		}
+		if (last) {
+			text_add(&path, "&start-after=");
+			add_escaped(&path, last);
 		}
 		err = call(s3, "GET", text_str(&path), NULL, 0, &a, reterr);
 		if (err != OC_OK)
 			return err;
 		if (a.status != 200)
 			return refused(s3, "GET", text_str(&path), &a, reterr);
-		go_on = each_content(s3, bucket, a.body, a.body + a.len, fn, ctx);
+		go_on = each_content(s3, bucket, a.body, a.body + a.len, &last, fn, ctx);
 		more = element(a.body, a.body + a.len, "IsTruncated");
-		free(token);
-		token = str_eq(more, "true") ? element(a.body, a.body + a.len, "NextContinuationToken")
-					     : NULL;
 		http_answer_done(&a);
-		if (!go_on || !token)
+		if (!go_on || !last || !str_eq(more, "true"))
 			return OC_OK;
 	}
 	return OC_OK;

@@ -236,6 +236,11 @@ enum oc_err detail_store_open(const struct detail_store_config *config, struct d
 	s->dir = mem_strdup(config->dir);
 	s->quota = config->quota_bytes;
 	if (s->dir) {
+		AUTO(str) char *whole = mem_printf("%s/", s->dir);
+
+		err = make_folders(whole, 1, reterr);
+		if (err != OC_OK)
+			return err;
 		err = each_in(s->dir, "", 0, add_bytes, &used, &go_on, reterr);
 		if (err != OC_OK)
 			return err;
