@@ -75,6 +75,12 @@ json_t *case_present(json_t *take_case);
 /* 200/201/202 with the case, ETag and, unless 200, Location. */
 void call_case(struct api_call *c, int status, json_t *take_case);
 
+/* The same from text: the case's JSON members, without parsing them. */
+void call_case_members(struct api_call *c, int status, const char *id, const char *members, size_t len,
+		       enum case_state state, enum case_reason reason, int version, bool command);
+void call_result(struct api_call *c, int status,
+		 const struct transition_result *res); /* what the door has just written */
+
 /* --- connections: taken for one step, never while waiting */
 enum call_pool { API_POOL, WORKER_POOL };
 /* OC_UNAVAILABLE with a sentence for clients; what really happened is in the log. */

@@ -78,6 +78,52 @@ json_t *case_present(json_t *take_case)
 	return take_case;
 }
 
+void call_case_members(struct api_call *c, int status, const char *id, const char *members, size_t len,
+		       enum case_state state, enum case_reason reason, int version, bool command)
+{
+	AUTO(json) json_t *legal = transition_legal(state, reason == WHY_COUNT ? WHY_NONE : reason);
+	AUTO(json) json_t *next = next_commands(id, state, reason, legal, command ? "" : NULL);
+	AUTO(str) char *legal_text = json_text(legal);
+	AUTO(str) char *next_text = json_text(next);
+	struct text out = { 0 };
+	char etag[24];
+
+	snprintf(etag, sizeof(etag), "\"%d\"", version);
+	call_header(c, "ETag", etag);
+	if (status != 200) {
+		AUTO(str) char *where = mem_printf("/case/%s", id);
+
+		call_header(c, "Location", where);
+	}
+	text_add(&out, "{\"data\":{");
+	text_add_n(&out, members, len);
+	text_add(&out, ",\"next\":");
+	text_add(&out, next_text);
+	text_add(&out, ",\"legal\":");
+	text_add(&out, legal_text);
+	text_add(&out, "}}");
+	call_text(c, status, "application/json", text_take(&out));
+}
+
+void call_result(struct api_call *c, int status, const struct transition_result *res)
+{
+	static const char last[] = ",\"legal\":[";
+	const char *text = res->case_json ? res->case_json : "{}", *end = NULL;
+
+	/* The legal events come last, and no text inside can look like them: its quotes are escaped. */
+	for (const char *at = strstr(text, last); at; at = strstr(at + 1, last))
+		end = at;
+	if (!end) {
+		struct oc_fail fail = { 0 };
+
+		oc_fail(&fail, OC_BUG, "the door gave no case back");
+		call_problem(c, &fail, NULL);
+		return;
+	}
+	call_case_members(c, status, res->case_id, text + 1, (size_t)(end - text) - 1, res->to, res->reason,
+			  res->version, res->command);
+}
+
 enum oc_err call_read_case(struct api_call *c, const char *case_id, unsigned include, struct case_read *ret,
 			   struct oc_fail *reterr)
 {

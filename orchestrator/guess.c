@@ -142,8 +142,8 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool
 					   .to = s.move.to,
 					   .version = (int)pg_int(r, 0, 1 + CD_VERSION),
 					   .epoch = (int)pg_int(r, 0, 1 + CD_EPOCH),
-					   .cmd_id = pg_int(r, 0, 0),
-					   .case_json = transition_case_text(r, 0, 1) };
+					   .cmd_id = pg_int(r, 0, 0) };
+	transition_result_case(ret, r, 0, 1);
 	metric_inc(M_CASE_TRANSITION, case_state_name(s.now.state), case_state_name(s.move.to),
 		   case_event_name(req->event));
 	return OC_OK;

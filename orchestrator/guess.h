@@ -22,5 +22,6 @@ struct case_now guess_now(const struct guess *g);
 MUST_CHECK enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool *ret_written,
 				  struct transition_result *ret, struct oc_fail *reterr);
 
-/* The case with its legal events, from the columns of store/case_doc.h. */
-char *transition_case_text(const struct pg_result *r, unsigned row, unsigned first);
+/* What a result says of the case as it is now, from the columns of store/case_doc.h. */
+void transition_result_case(struct transition_result *ret, const struct pg_result *r, unsigned row,
+			    unsigned first);

@@ -56,17 +56,20 @@ static void add_legal(struct text *out, enum case_state state, enum case_reason 
 	}
 }
 
-char *transition_case_text(const struct pg_result *r, unsigned row, unsigned first)
+void transition_result_case(struct transition_result *ret, const struct pg_result *r, unsigned row,
+			    unsigned first)
 {
 	struct text out = { 0 };
 
+	snprintf(ret->case_id, sizeof(ret->case_id), "%s", pg_text_or(r, row, first + CD_ID, ""));
+	ret->reason = case_reason_parse(pg_text_or(r, row, first + CD_PARK_REASON, ""));
+	ret->command = pg_text(r, row, first + CD_COMMAND) != NULL;
 	text_add(&out, "{");
 	case_doc_write(&out, r, row, first);
 	text_add(&out, ",\"legal\":[");
-	add_legal(&out, case_state_parse(pg_text(r, row, first + CD_STATUS)),
-		  case_reason_parse(pg_text_or(r, row, first + CD_PARK_REASON, "")), "\"", ",");
+	add_legal(&out, case_state_parse(pg_text(r, row, first + CD_STATUS)), ret->reason, "\"", ",");
 	text_add(&out, "]}");
-	return text_take(&out);
+	ret->case_json = text_take(&out);
 }
 
 /* Adds the legal events to the stored case. */
@@ -277,7 +280,7 @@ static enum oc_err finish(struct pg *pg, long long tenant_id, const char *case_i
 	if (err == OC_OK)
 		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
 	if (err == OC_OK && pg_rows(res[json_at]) == 1)
-		ret->case_json = transition_case_text(res[json_at], 0, 1);
+		transition_result_case(ret, res[json_at], 0, 1);
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
 	return err;
@@ -595,7 +598,8 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
 	if (err != OC_OK)
 		goto out;
-	ret->case_json = pg_rows(res[json_at]) ? transition_case_text(res[json_at], 0, 1) : mem_strdup("{}");
+	if (pg_rows(res[json_at]))
+		transition_result_case(ret, res[json_at], 0, 1);
 	ret->accepted = true;
 	ret->from = CASE_ABSENT;
 	ret->to = m.to;

@@ -38,11 +38,14 @@ struct transition_request {
 
 struct transition_result {
 	bool accepted, ignored, replayed, joined; /* joined: the same command is already outstanding */
+	char case_id[40];
 	enum case_state from, to;
 	int version, epoch;
-	long long cmd_id;  /* the command asked for, 0 if none */
-	char *case_json;   /* the case as case_json() below gives it; yours */
-	int stored_status; /* of a replayed answer */
+	long long cmd_id;        /* the command asked for, 0 if none */
+	enum case_reason reason; /* while it is PARKED */
+	bool command;            /* one is outstanding */
+	char *case_json;         /* the case, its legal events as the last member; yours */
+	int stored_status;       /* of a replayed answer */
 };
 void transition_result_done(struct transition_result *r);
 

@@ -1,6 +1,7 @@
 #include "store/case.h"
 #include <stdio.h>
 #include "base/mem.h"
+#include "store/case_doc.h"
 #include "store/tenant_tx.h"
 
 #define TS(col) "to_char(" col " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -23,6 +24,9 @@ static const char sql_read[] =
 	"   WHERE o.id = c.cmd_id AND o.tenant_id = c.tenant_id AND o.done_at IS NULL),"
 	" c.plan_id, (SELECT d.id FROM gate_decision d WHERE d.tenant_id = c.tenant_id AND d.case_id = c.id"
 	"   AND d.epoch = c.epoch AND d.status = 'pending' ORDER BY d.created_at DESC LIMIT 1), c.opened_by" CASE_FROM;
+
+static const char sql_peek[] =
+	"SELECT b.summary, b.labels, b.evidence, b.template, b.params" CASE_DOC_COLUMNS CASE_FROM;
 
 /* What belongs to a case: $1 tenant, $2 case; the newest ones, as one JSON array. */
 static const char sql_plans[] =
@@ -211,6 +215,70 @@ enum oc_err case_read(struct pg *pg, long long tenant_id, const char *case_id, u
 	}
 	*ret = out;
 	out = (struct case_read){ 0 };
+	return OC_OK;
+}
+
+void case_peek_done(struct case_peek *p)
+{
+	free(p->members);
+	*p = (struct case_peek){ 0 };
+}
+
+static void add_body(struct text *out, const struct pg_result *r)
+{
+	static const struct body_member {
+		const char *name;
+		bool json;
+	} body[] = {
+		{ ",\"summary\":",  false },
+		{ ",\"labels\":",   true  },
+		{ ",\"evidence\":", true  },
+		{ ",\"template\":", false },
+		{ ",\"params\":",   true  }
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(body); i++) {
+		const char *v = pg_text(r, 0, i);
+
+		text_add(out, body[i].name);
+		if (v && !body[i].json)
+			json_quote(out, v);
+		else
+			text_add(out, v ? v : "null");
+	}
+}
+
+enum oc_err case_peek(struct pg *pg, long long tenant_id, const char *case_id, struct case_peek *ret,
+		      struct oc_fail *reterr)
+{
+	const unsigned first = 5; /* after what the case was opened with */
+	AUTO_RESULTS rs = { 0 };
+	struct text out = { 0 };
+	char tenant[24];
+	const struct pg_result *r;
+	enum oc_err err;
+
+	snprintf(tenant, sizeof(tenant), "%lld", tenant_id);
+	/* What is sent until the sync is one transaction, so the setting ends with it as after a BEGIN. */
+	err = pg_send(pg, "SELECT set_config('opscase.tenant', $1, true)", PG_ARGS(tenant), reterr);
+	if (err == OC_OK)
+		err = pg_send(pg, sql_peek, PG_ARGS(tenant, case_id), reterr);
+	if (err == OC_OK)
+		err = pg_sync(pg, rs.r, 2, reterr);
+	if (err != OC_OK) {
+		pg_rollback(pg);
+		return err;
+	}
+	r = rs.r[1];
+	if (pg_rows(r) == 0)
+		return oc_fail_field(reterr, OC_NOT_FOUND, "case_id", "no case '%s'", case_id);
+	case_doc_write(&out, r, 0, first);
+	add_body(&out, r);
+	*ret = (struct case_peek){ .members = text_take(&out),
+				   .state = case_state_parse(pg_text(r, 0, first + CD_STATUS)),
+				   .reason = case_reason_parse(pg_text_or(r, 0, first + CD_PARK_REASON, "")),
+				   .version = (int)pg_int(r, 0, first + CD_VERSION),
+				   .command = pg_text(r, 0, first + CD_COMMAND) != NULL };
 	return OC_OK;
 }
 

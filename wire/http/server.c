@@ -60,7 +60,9 @@ struct http_server {
 	char trouble[256]; /* why it did not start, in the library's words */
 
 	pthread_mutex_t lock; /* everything below */
-	pthread_cond_t work, change;
+	pthread_cond_t work;
+	pthread_cond_t change; /* for whoever stops the server; nobody else is woken by each request */
+	pthread_cond_t reap;   /* the first connection came, or the end */
 	struct exchange *first, *last;
 	unsigned queued, running, threads, sockets;
 	pthread_t *thread;
@@ -71,6 +73,13 @@ struct http_server {
 	bool has_reaper;
 };
 
+/* Under the lock. */
+static void changed(struct http_server *s)
+{
+	if (atomic_load(&s->stopping))
+		pthread_cond_broadcast(&s->change);
+}
+
 static void phase_set(struct exchange *x, enum phase phase)
 {
 	if (!x->conn_ref)
@@ -79,7 +88,7 @@ static void phase_set(struct exchange *x, enum phase phase)
 	x->conn_ref->phase = phase;
 	x->conn_ref->since_ms = clock_mono_ms();
 	x->conn_ref->too_large = false;
-	pthread_cond_broadcast(&x->server_ref->change);
+	changed(x->server_ref);
 	pthread_mutex_unlock(&x->server_ref->lock);
 }
 
@@ -102,7 +111,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 			s->conns->prev = c;
 		s->conns = c;
 		if (s->sockets++ == 0)
-			pthread_cond_broadcast(&s->change);
+			pthread_cond_signal(&s->reap);
 		pthread_mutex_unlock(&s->lock);
 		*socket_ctx = c;
 	} else {
@@ -119,7 +128,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 		if (c->next)
 			c->next->prev = c->prev;
 		s->sockets--;
-		pthread_cond_broadcast(&s->change);
+		changed(s);
 		pthread_mutex_unlock(&s->lock);
 		free(c);
 		*socket_ctx = NULL;
@@ -145,7 +154,7 @@ static void *reap(void *arg)
 		int64_t now;
 
 		if (!s->conns) {
-			pthread_cond_wait(&s->change, &s->lock);
+			pthread_cond_wait(&s->reap, &s->lock);
 			continue;
 		}
 		now = clock_mono_ms();
@@ -166,8 +175,7 @@ static void *reap(void *arg)
 		until.tv_nsec += (long)(tick % 1000) * 1000000;
 		until.tv_sec += tick / 1000 + until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		/* Broadcasts are frequent under load; the scan is not worth repeating for each of them. */
-		while (!s->ending && pthread_cond_timedwait(&s->change, &s->lock, &until) != ETIMEDOUT)
+		while (!s->ending && pthread_cond_timedwait(&s->reap, &s->lock, &until) != ETIMEDOUT)
 			;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -202,7 +210,7 @@ static void *handler_main(void *arg)
 
 		pthread_mutex_lock(&s->lock);
 		s->running--;
-		pthread_cond_broadcast(&s->change);
+		changed(s);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
@@ -507,6 +515,7 @@ static void server_free(struct http_server *s)
 {
 	pthread_cond_destroy(&s->work);
 	pthread_cond_destroy(&s->change);
+	pthread_cond_destroy(&s->reap);
 	pthread_mutex_destroy(&s->lock);
 	free(s->thread);
 	free(s->cert);
@@ -519,7 +528,7 @@ static void server_threads_end(struct http_server *s)
 	pthread_mutex_lock(&s->lock);
 	s->ending = true;
 	pthread_cond_broadcast(&s->work);
-	pthread_cond_broadcast(&s->change);
+	pthread_cond_broadcast(&s->reap);
 	pthread_mutex_unlock(&s->lock);
 	for (unsigned i = 0; i < s->threads; i++)
 		pthread_join(s->thread[i], NULL);
@@ -567,6 +576,7 @@ enum oc_err http_server_start(const struct http_server_config *config, struct ht
 	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->work, NULL);
 	pthread_cond_init(&s->change, &mono);
+	pthread_cond_init(&s->reap, &mono);
 	pthread_condattr_destroy(&mono);
 	s->thread = mem_array(s->config.handler_threads, sizeof(*s->thread));
 
