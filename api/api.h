@@ -52,6 +52,9 @@ struct api_deps {
 				 const char *who, json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
+	/* What a tenant's sender of alerts signs with (POST /alert/...); yours. OC_NOT_FOUND: it does not sign. NULL: nobody does. */
+	enum oc_err (*webhook_secret)(void *ctx, const char *tenant, const char *sender, char **ret,
+				      struct oc_fail *reterr);
 	void *ctx; /* of the hooks above */
 
 	const struct api_ready *ready; /* ends with a NULL name; PostgreSQL is asked by the API itself */

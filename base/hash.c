@@ -1,5 +1,6 @@
 #include "base/hash.h"
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -35,6 +36,15 @@ char *hash_base64(const void *data, size_t n)
 
 	EVP_EncodeBlock((unsigned char *)out, data, (int)n);
 	return out;
+}
+
+void hash_hmac_sha256(const void *key, size_t key_len, const void *data, size_t n,
+		      unsigned char out[HASH_LEN])
+{
+	unsigned len = HASH_LEN;
+
+	if (!HMAC(EVP_sha256(), key, (int)key_len, data, n, out, &len))
+		abort();
 }
 
 void hash_random(void *out, size_t n)

@@ -22,7 +22,8 @@ static const char sql_raise[] =
 
 static const char sql_clear[] = "UPDATE signal SET status = 'cleared', cleared_at = greatest(first_at, " AT(
 	"$3") ")"
-	      " WHERE tenant_id = $1::bigint AND fingerprint = $2 AND status = 'open'";
+	      " WHERE tenant_id = $1::bigint AND fingerprint = $2 AND status = 'open' AND first_at <= " AT(
+		      "$3");
 
 const char SQL_SIGNAL_DUE[] =
 	"SELECT s.signal_id, s.tenant_id, t.code, s.fingerprint, s.title, s.summary, s.severity, s.labels::text, s.evidence::text,"

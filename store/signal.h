@@ -23,7 +23,7 @@ struct signal_new {
 /* Opens it, or counts on the open one: ret_new says which. */
 MUST_CHECK enum oc_err signal_raise(struct pg *pg, long long tenant_id, const struct signal_new *s,
 				    bool *ret_new, struct oc_fail *reterr);
-/* Ends the open one; none is no error. */
+/* Ends the open one if it began before that; none is no error. */
 MUST_CHECK enum oc_err signal_clear(struct pg *pg, long long tenant_id, const char *fingerprint,
 				    int64_t at_us, bool *ret_was_open, struct oc_fail *reterr);
 

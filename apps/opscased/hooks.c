@@ -1,4 +1,5 @@
 #include "apps/opscased/hooks.h"
+#include "apps/opscased/secrets.h"
 #include "base/mem.h"
 #include "librarian/desk.h"
 
@@ -52,6 +53,13 @@ static enum oc_err knowledge(void *ctx, long long tenant_id, const char *what, c
 	return err;
 }
 
+static enum oc_err webhook_secret(void *ctx, const char *tenant, const char *sender, char **ret,
+				  struct oc_fail *reterr)
+{
+	return secret_from_dir(((struct hooks *)ctx)->secrets_dir, &(struct host_call){ .tenant = tenant },
+			       "webhook", sender, ret, reterr);
+}
+
 void hooks_into(struct hooks *h, struct api_deps *deps)
 {
 	deps->may_approve = may_approve;
@@ -59,5 +67,6 @@ void hooks_into(struct hooks *h, struct api_deps *deps)
 	deps->otlp_metrics = otlp_metrics;
 	deps->knowledge = knowledge;
 	deps->permits = hooks_permits;
+	deps->webhook_secret = webhook_secret;
 	deps->ctx = h;
 }

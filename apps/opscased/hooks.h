@@ -10,6 +10,7 @@ struct hooks {
 	struct gate *gate;
 	struct planner *planner;
 	struct ingest *ingest;
+	char *secrets_dir; /* lent, or NULL */
 	struct library *library;
 	struct pg_pool *pool; /* as opscase_worker */
 };

@@ -392,6 +392,7 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 							.delay_s = (int)setting_int(st, SET_WINDOW_DELAY_S) },
 			       s->door_pool);
 	s->hooks.ingest = s->ingest;
+	s->hooks.secrets_dir = s->secrets_dir;
 	deps = (struct api_deps){ .api_pool = s->api_pool,
 				  .worker_pool = s->door_pool,
 				  .waiters_ref = s->waiters,
