@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/uuid.h"
+#include "store/kb.h"
 #include "store/plan.h"
 
 struct planner {
@@ -136,7 +137,7 @@ struct proposal {
 	const char *source, *created_by, *rollback_of;
 	char *template;
 	bool undo_allowed, none_allowed;
-	json_t *meta;
+	json_t *meta, *doc_ids;
 };
 
 static const char *col(const struct ask *a, unsigned c)
@@ -186,6 +187,7 @@ static void proposal_done(struct proposal *r)
 {
 	json_decref(r->plan);
 	json_decref(r->meta);
+	json_decref(r->doc_ids);
 	free(r->template);
 }
 
@@ -364,6 +366,61 @@ static enum oc_err refuse_failed(struct ask *a, const struct proposal *r, const 
 	return OC_OK;
 }
 
+/* The template's plan if it stands by itself; NULL with why otherwise. */
+static void try_template(struct ask *a, struct proposal *r, struct oc_fail *why)
+{
+	struct plan_lint_options o = lint_options(a->p, a->cmd->tenant);
+
+	if (from_template(a, r, why) != OC_OK)
+		return;
+	plan_normalize(r->plan);
+	if (lint_json(a->p, r->plan, &o, NULL, why) != OC_OK) {
+		json_decref(r->plan);
+		r->plan = NULL;
+	}
+}
+
+/* Both are made. The model's stands only where it passed everything; where the two differ, both are shown. */
+static enum oc_err from_model(struct ask *a, struct proposal *r, struct oc_fail *reterr)
+{
+	struct plan_lint_options o = lint_options(a->p, a->cmd->tenant);
+	struct model_plan m = { 0 };
+	struct oc_fail why = { 0 };
+	json_t *differs = NULL;
+
+	try_template(a, r, &why);
+	model_plan_make(&a->p->config.model, a->p->contract, &o,
+			&(struct model_case){ .tenant_id = a->cmd->tenant_id,
+					      .case_id = a->cmd->case_id,
+					      .title = col(a, PL_TITLE),
+					      .severity = col(a, PL_SEVERITY),
+					      .labels = a->labels,
+					      .evidence = a->evidence,
+					      .finding = a->finding,
+					      .other_plan = r->plan },
+			&m);
+	json_object_set(r->meta, "llm", m.meta);
+	r->kind = PLAN_FORWARD;
+	if (m.plan && r->plan)
+		differs = a->p->config.advise ? model_plan_differs(r->plan, m.plan)
+					      : model_plan_differs(m.plan, r->plan);
+	if (differs)
+		json_object_set_new(r->meta, a->p->config.advise ? "llm_plan" : "template_plan", differs);
+	if (m.plan && (!r->plan || (differs && !a->p->config.advise))) {
+		json_decref(r->plan);
+		r->plan = json_incref(m.plan);
+		r->source = "llm";
+		r->created_by = "planner";
+		free(r->template);
+		r->template = NULL;
+		r->doc_ids = json_incref(m.doc_ids);
+	} else if (!r->plan) {
+		oc_fail(reterr, OC_INVALID, "%.400s; the model: %.400s", why.text, m.why);
+	}
+	model_plan_done(&m);
+	return r->plan ? OC_OK : OC_INVALID;
+}
+
 static enum oc_err make(struct ask *a, struct proposal *r, struct oc_fail *reterr)
 {
 	const json_t *given = json_object_get(a->args, "plan");
@@ -376,6 +433,10 @@ static enum oc_err make(struct ask *a, struct proposal *r, struct oc_fail *reter
 		return from_applied(a, r, reterr);
 	if (str_eq(a->mode, "retry"))
 		return from_current(a, r, reterr);
+	/* a runbook that was asked for by name is what is wanted */
+	if (a->p->config.model.llm_ref && str_empty(json_str(a->args, "template")) &&
+	    str_empty(col(a, PL_TEMPLATE)))
+		return from_model(a, r, reterr);
 	return from_template(a, r, reterr);
 }
 
@@ -403,6 +464,22 @@ static void store_plan(const struct ask *a, const struct proposal *r, const char
 			  int_text(exec_s, parsed ? plan_exec_budget_s(parsed) : 0),
 			  int_text(verify_s, parsed ? plan_verify_budget_s(parsed) : 0), r->rollback_of,
 			  r->created_by));
+}
+
+/* Which pages the plan was made with: its verdict moves their trust. */
+static void store_use(const struct ask *a, const struct proposal *r, const char *id, struct answer *ans)
+{
+	AUTO(text) struct text ids = { 0 };
+	const json_t *one;
+	char tenant[24];
+	size_t i;
+
+	json_array_foreach(r->doc_ids, i, one)
+		text_addf(&ids, "%s%lld", i ? "," : "{", (long long)json_integer_value(one));
+	if (!ids.len)
+		return;
+	text_add(&ids, "}");
+	answer_do(ans, SQL_KB_USED, PG_ARGS(int_text(tenant, a->cmd->tenant_id), a->cmd->case_id, id, ids.s));
 }
 
 static void say_failed(struct proposal *r, const struct oc_fail *why, struct answer *ans)
@@ -448,8 +525,10 @@ static enum oc_err work(void *ctx, const struct command *cmd, struct answer *ans
 	if (json_str(r.plan, "title"))
 		json_put(r.meta, "title", json_str(r.plan, "title"));
 	/* A refused document of any size is not kept; what is wrong with it is. */
-	if (err == OC_OK || json_dumpb(r.plan, NULL, 0, JSON_COMPACT) <= PLAN_BYTES_MAX)
+	if (err == OC_OK || json_dumpb(r.plan, NULL, 0, JSON_COMPACT) <= PLAN_BYTES_MAX) {
 		store_plan(&a, &r, id, fingerprint, findings, ans);
+		store_use(&a, &r, id, ans);
+	}
 	if (err == OC_OK)
 		err = refuse_failed(&a, &r, fingerprint, &why);
 	if (err != OC_OK) {
@@ -471,7 +550,8 @@ struct role planner_role(struct planner *p)
 		.load_sql = SQL_PLAN_LOAD,
 		.threads = p->config.threads ? p->config.threads : 2,
 		.max_batch = p->config.max_batch ? p->config.max_batch : 32,
-		.lease_ms = 30000,
+		/* a model takes its time: llm/llm.c ends a document after four minutes */
+		.lease_ms = p->config.model.llm_ref ? 300000 : 30000,
 		.work = work,
 		.ctx = p,
 	};

@@ -9,6 +9,7 @@
  *   {"mode": "retry"}                   the case's current plan once more
  * A plan that did not help is refused until the evidence is another one. */
 #pragma once
+#include "planner/model.h"
 #include "planner/template.h"
 #include "worker/worker.h"
 
@@ -20,6 +21,8 @@ struct planner_config {
 	/* Policy: may this tenant's plans use what needs `need`? NULL: the gate will say. Any thread. */
 	bool (*permits)(void *ctx, const char *need, const char *tenant);
 	void *ctx;
+	struct planner_model model; /* llm_ref NULL: templates alone */
+	bool advise;                /* a model's plan stands beside the template's, not before it */
 	int metric_bucket_s,
 		call_bucket_s;       /* settings window.metric_s, window.call_s; 0: windows are not checked */
 	unsigned threads, max_batch; /* 0: 2 and 32 */

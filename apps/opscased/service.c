@@ -10,6 +10,7 @@
 #include "api/waiters.h"
 #include "apps/opscased/case_door.h"
 #include "apps/opscased/hooks.h"
+#include "apps/opscased/models.h"
 #include "apps/opscased/secrets.h"
 #include "apps/opscased/world.h"
 #include "base/clock.h"
@@ -42,6 +43,7 @@ struct service {
 	struct host *host;
 	struct planner *planner;
 	struct library *library;
+	struct models *models;
 	struct gate *gate;
 	struct verifier *verifier;
 	struct analyst *analyst;
@@ -221,14 +223,19 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 	const char *policies = setting_given(st, SET_POLICIES_DIR) ? setting_text(st, SET_POLICIES_DIR)
 								   : NULL;
 	struct verify_world vw = world_for_verifier(&s->world);
+	struct library_config lc;
 	enum oc_err err;
 
-	err = library_new(&(struct library_config){ .index_bytes = (size_t)setting_int(st, SET_KB_INDEX_MB)
-								   << 20,
-						    .exact_chunks = (unsigned)setting_int(st, SET_KB_EXACT) },
-			  &s->library, reterr);
+	err = models_new(st, s->role_pool, s->secrets_dir, &s->models, reterr);
 	if (err != OC_OK)
 		return err;
+	lc = (struct library_config){ .index_bytes = (size_t)setting_int(st, SET_KB_INDEX_MB) << 20,
+				      .exact_chunks = (unsigned)setting_int(st, SET_KB_EXACT) };
+	models_embed_into(s->models, &lc);
+	err = library_new(&lc, &s->library, reterr);
+	if (err != OC_OK)
+		return err;
+	models_use(s->models, s->library);
 	s->hooks.library = s->library;
 	s->hooks.pool = s->role_pool;
 	err = gate_new(&(struct gate_config){ .policy_dir = policies,
@@ -242,14 +249,16 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 		return err;
 	s->world.gate = s->gate;
 	s->hooks.gate = s->gate;
-	err = planner_new(&(struct planner_config){ .runbook_path = runbooks,
-						    .operations = s->world.operations,
-						    .threads = (unsigned)setting_int(st, SET_PLAN_THREADS),
-						    .metric_bucket_s =
-							    (int)setting_int(st, SET_WINDOW_METRIC_S),
-						    .permits = hooks_permits,
-						    .ctx = &s->hooks },
-			  &s->planner, reterr);
+	err = planner_new(
+		&(struct planner_config){ .runbook_path = runbooks,
+					  .operations = s->world.operations,
+					  .threads = (unsigned)setting_int(st, SET_PLAN_THREADS),
+					  .metric_bucket_s = (int)setting_int(st, SET_WINDOW_METRIC_S),
+					  .model = models_for_planner(s->models),
+					  .advise = str_eq(setting_text(st, SET_LLM_PLANNER), "advise"),
+					  .permits = hooks_permits,
+					  .ctx = &s->hooks },
+		&s->planner, reterr);
 	if (err != OC_OK)
 		return err;
 	s->hooks.planner = s->planner;
@@ -494,6 +503,7 @@ void service_stop(struct service *s)
 	analyst_free(s->analyst);
 	planner_free(s->planner);
 	library_free(s->library);
+	models_free(s->models);
 	gate_free(s->gate);
 	host_free(s->host);
 	registry_free(s->registry);

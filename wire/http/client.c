@@ -7,7 +7,7 @@
 
 struct http_client {
 	CURL *curl;
-	char *base_url, *bearer, *user_agent, *ca_file, *user_password, *sigv4;
+	char *base_url, *bearer, *user_agent, *ca_file, *proxy, *user_password, *sigv4;
 	unsigned connect_ms, timeout_ms;
 	size_t answer_max;
 };
@@ -38,6 +38,7 @@ struct http_client *http_client_new(const struct http_client_config *config)
 	c->bearer = mem_strdup(config->bearer);
 	c->user_agent = mem_strdup(config->user_agent ? config->user_agent : "opscase/" OPSCASE_VERSION);
 	c->ca_file = mem_strdup(config->ca_file);
+	c->proxy = mem_strdup(config->proxy);
 	c->sigv4 = mem_strdup(config->sigv4);
 	if (config->user)
 		c->user_password =
@@ -64,6 +65,7 @@ void http_client_free(struct http_client *c)
 	free(c->bearer);
 	free(c->user_agent);
 	free(c->ca_file);
+	free(c->proxy);
 	free(c);
 }
 
@@ -210,6 +212,8 @@ enum oc_err http_client_send(struct http_client *c, const char *method, const ch
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &r);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &r);
+	if (c->proxy)
+		curl_easy_setopt(c->curl, CURLOPT_PROXY, c->proxy);
 	if (c->ca_file)
 		curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->ca_file);
 	if (c->bearer) {

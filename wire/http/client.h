@@ -13,9 +13,10 @@ struct http_client_config {
 	const char *sigv4;           /* "aws:amz:REGION:s3": requests are signed by AWS Signature Version 4 */
 	const char *user_agent;      /* NULL: opscase/VERSION */
 	const char *ca_file;         /* NULL: the system's */
-	unsigned connect_ms;         /* 0: 5000 */
-	unsigned timeout_ms;         /* whole call; 0: 150000 (longer than the longest Prefer: wait) */
-	size_t answer_max;           /* 0: 16 MiB */
+	const char *proxy;   /* "http://proxy:3128"; NULL: as the environment says. Never for loopback */
+	unsigned connect_ms; /* 0: 5000 */
+	unsigned timeout_ms; /* whole call; 0: 150000 (longer than the longest Prefer: wait) */
+	size_t answer_max;   /* 0: 16 MiB */
 };
 
 struct http_client;

@@ -1,0 +1,18 @@
+/* llm.h - calls to models, what they have cost, and the rows that a model may cite.
+ *
+ * Every statement has a tenant predicate ($1). */
+#pragma once
+
+/* id, tenant, case or NULL, purpose, provider, model, request, response or NULL, request_hash, response_hash or NULL,
+ * tokens_in, tokens_out, cost, latency_ms, outcome; $1 is the id here, $2 the tenant */
+extern const char SQL_LLM_RECORD[];
+/* tenant, case or NULL: tokens of the case, of this hour, of this day; and their cost */
+extern const char SQL_LLM_SPENT[];
+/* tenant, case: the calls for plans that were answered, oldest first: request, response, provider kind unknown */
+extern const char SQL_LLM_CALLS[];
+
+/* tenant, resources, metrics (lists that go together; '' is any metric): urn, metric, bucket, then avg, max, min, p95,
+ * count over the bucket's series, and the sum of their revisions; the newest buckets, 60 at most */
+extern const char SQL_CITE_ROWS[];
+extern const char SQL_CITE_ONE[];      /* tenant, urn, metric, bucket: the same columns of one bucket */
+extern const char SQL_CITE_OBSERVED[]; /* tenant, urns: those that are known */
