@@ -306,7 +306,7 @@ static bool check_targets(struct making *m, const json_t *plan, struct text *fin
 }
 
 /* What the author thinks of the risk is no fact: it comes from the manifests. */
-static void put_risk(const struct making *m, json_t *plan)
+static void put_risk(const struct plan_contract *contract, json_t *plan)
 {
 	const json_t *step;
 	double safe = 1;
@@ -314,8 +314,8 @@ static void put_risk(const struct making *m, json_t *plan)
 
 	json_array_foreach(json_object_get(plan, "steps"), i, step)
 	{
-		const struct operation *op = operation_find(plan_contract_operations(m->contract),
-							    json_str_or(step, "action", ""));
+		const struct operation *op =
+			operation_find(plan_contract_operations(contract), json_str_or(step, "action", ""));
 
 		safe *= 1 - (op ? op->risk : 1);
 	}
@@ -381,7 +381,7 @@ static bool check(void *ctx, const json_t *doc, struct text *findings)
 	good &= check_targets(m, plan, findings);
 	good &= check_texts(plan, findings);
 	if (good)
-		put_risk(m, plan);
+		put_risk(m->contract, plan);
 	return good;
 }
 
@@ -460,4 +460,24 @@ json_t *model_plan_differs(const json_t *plan, const json_t *other)
 		return NULL;
 	return json_pack("{s:s, s:s, s:O}", "title", json_str_or(other, "title", ""), "fingerprint", two,
 			 "steps", json_object_get(other, "steps"));
+}
+
+enum oc_err model_plan_replay(const struct plan_contract *contract, const json_t *request,
+			      const char *response, json_t **ret, struct oc_fail *reterr)
+{
+	AUTO(redact) struct redact *names = redact_from_map(json_object_get(request, "map"));
+	AUTO(json) json_t *doc = wire_extract(response);
+	AUTO(json) json_t *named = doc ? redact_json_back(names, doc) : NULL;
+	json_t *plan = json_object_get(named, "plan");
+
+	if (!str_eq(json_str(named, "decision"), "plan") || !json_is_object(plan))
+		return oc_fail(reterr, OC_INVALID, "the answer holds no plan");
+	plan = json_deep_copy(plan);
+	json_object_del(plan, "risk_score");
+	plan_normalize(plan);
+	put_risk(contract, plan);
+	/* as the planner writes down what it proposes: 0.0 is 0 */
+	plan_normalize(plan);
+	*ret = plan;
+	return OC_OK;
 }

@@ -46,3 +46,6 @@ void model_plan_make(const struct planner_model *model, const struct plan_contra
 		     struct model_plan *ret);
 /* Where two plans differ: {"steps":[..],"fingerprint":..} of the other one; NULL: they are the same repair. Yours. */
 json_t *model_plan_differs(const json_t *plan, const json_t *other);
+/* From a recorded call: the plan that its answer is, as it would be proposed. OC_INVALID: it holds none. Yours. */
+MUST_CHECK enum oc_err model_plan_replay(const struct plan_contract *contract, const json_t *request,
+					 const char *response, json_t **ret, struct oc_fail *reterr);

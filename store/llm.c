@@ -19,6 +19,12 @@ const char SQL_LLM_CALLS[] =
 	"SELECT request::text, response #>> '{}', outcome, provider, model FROM llm_call WHERE tenant_id = $1::bigint "
 	"AND case_id = $2::uuid AND purpose = 'plan' AND response IS NOT NULL ORDER BY created_at, id";
 
+const char SQL_LLM_PLANS[] =
+	"SELECT hash FROM plan_proposed WHERE tenant_id = $1::bigint AND case_id = $2::uuid AND source = 'llm' "
+	"ORDER BY revision DESC";
+
+const char SQL_LLM_TENANT[] = "SELECT tenant_id FROM ops_case WHERE id = $1::uuid";
+
 #define CITED                                                                                                 \
 	"r.urn, m.metric, to_char(m.bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "           \
 	"sum(m.avg_val * greatest(m.count, 1)) / sum(greatest(m.count, 1)), max(m.max_val), min(m.min_val), " \

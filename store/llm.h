@@ -8,8 +8,10 @@
 extern const char SQL_LLM_RECORD[];
 /* tenant, case or NULL: tokens of the case, of this hour, of this day; and their cost */
 extern const char SQL_LLM_SPENT[];
-/* tenant, case: the calls for plans that were answered, oldest first: request, response, provider kind unknown */
+/* tenant, case: the calls for plans that were answered, oldest first: request, response, outcome, provider, model */
 extern const char SQL_LLM_CALLS[];
+extern const char SQL_LLM_PLANS[];  /* tenant, case: hashes of the plans that models wrote, newest first */
+extern const char SQL_LLM_TENANT[]; /* case id: its tenant; for whoever has no tenant yet */
 
 /* tenant, resources, metrics (lists that go together; '' is any metric): urn, metric, bucket, then avg, max, min, p95,
  * count over the bucket's series, and the sum of their revisions; the newest buckets, 60 at most */

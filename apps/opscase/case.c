@@ -234,8 +234,8 @@ enum oc_err cli_case_show(struct cli *cli, struct oc_fail *reterr)
 }
 
 /* Rows with seq above after; in pages. */
-static enum oc_err timeline_after(struct remote *r, const char *id, long long after, json_t *into,
-				  struct oc_fail *reterr)
+enum oc_err remote_timeline(struct remote *r, const char *id, long long after, json_t *into,
+			    struct oc_fail *reterr)
 {
 	AUTO(str) char *cursor = NULL;
 
@@ -271,7 +271,7 @@ enum oc_err cli_case_timeline(struct cli *cli, struct oc_fail *reterr)
 	enum oc_err err = open_with_case(cli, &r, id, reterr);
 
 	if (err == OC_OK)
-		err = timeline_after(r, id, 0, rows, reterr);
+		err = remote_timeline(r, id, 0, rows, reterr);
 	if (err != OC_OK)
 		return err;
 	if (cli->json)
@@ -341,7 +341,7 @@ enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct
 				  &answer, reterr);
 		if (err == OC_OK && answer.status != 304) {
 			snprintf(etag, sizeof(etag), "%s", answer.etag);
-			err = timeline_after(r, id, seen.seq, rows, reterr);
+			err = remote_timeline(r, id, seen.seq, rows, reterr);
 		}
 		/* A service that is being restarted comes back; one that was never there does not. */
 		if (err == OC_UNAVAILABLE && last && away++ < 120) {

@@ -76,6 +76,8 @@ CLI_HANDLER(cli_case_list);
 CLI_HANDLER(cli_case_show);
 CLI_HANDLER(cli_case_watch);
 CLI_HANDLER(cli_case_timeline);
+CLI_HANDLER(cli_case_report);
+CLI_HANDLER(cli_llm_replay);
 CLI_HANDLER(cli_case_start);
 CLI_HANDLER(cli_case_plan);
 CLI_HANDLER(cli_case_gate);

@@ -63,6 +63,11 @@ static options trace_options = {
 	{ "limit",   "N",    "at most so many; 1000 by default"                                  },
 	END,
 };
+static options report_options = {
+	{ "lang", "LANGUAGE", "en (by default) or zh" },
+        END
+};
+static options replay_options = { OPT_ADAPTERS, OPT_DB, END };
 static options event_options = { OPT_REASON, OPT_IF, OPT_WATCH, END };
 static options resume_options = {
 	{ "rollback",  NULL, "take back what was done: a plan like any other, gated and verified" },
@@ -216,6 +221,8 @@ const struct cli_command cli_commands[] = {
          "Ends when the case is closed (exit code 0) or parked (1), or at --until (0). With --json one timeline row a line.",
          watch_options, 0 },
 	{ "case timeline", "ID", cli_case_timeline, "what happened, oldest first", NULL, NULL, 0 },
+	{ "case report", "ID", cli_case_report,
+         "the case told afterwards, in Markdown: timeline, cause, evidence, actions, verdict, follow-ups", "Made from the case's rows alone; no model is asked.", report_options, 0 },
 	{ "case approve", "ID", cli_case_approve, "approve what the gate asks about; see `opscase gate show`",
          "Needs the token of an approver who neither opened the case nor wrote the plan: --as approver.", answer_options, 0 },
 	{ "case reject", "ID", cli_case_reject, "say no, with a --reason", NULL, answer_options, 0 },
@@ -268,6 +275,10 @@ const struct cli_command cli_commands[] = {
 	{ "kb embed", "", cli_kb_embed, "embed again what has another model; goes on where it stopped", NULL,
          kb_embed_options, 0 },
 	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
+
+	{ "llm replay", "CASE", cli_llm_replay,
+         "make a model's plan again from the recorded calls, without a network, and compare its hash", "Exit code 1 when another plan comes out: the code or the adapters changed since.", replay_options,
+         CLI_LOCAL },
 
 	{ "audit export", "[ID...]", cli_audit_export,
          "timelines with their hash chains, as JSON lines; all cases by default", NULL, export_options, 0 },

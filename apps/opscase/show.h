@@ -22,3 +22,6 @@ void show_plan(const struct cli *cli, const json_t *plan_row, struct text *out);
 
 /* Follows a case until it is closed or parked (--until, --timeout). In case.c. */
 enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct oc_fail *reterr);
+/* Appends the case's rows after that one, page by page. In case.c, too. */
+MUST_CHECK enum oc_err remote_timeline(struct remote *r, const char *id, long long after, json_t *into,
+				       struct oc_fail *reterr);
