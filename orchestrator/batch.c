@@ -1,8 +1,10 @@
 #include "orchestrator/batch.h"
 #include <math.h>
 #include "base/clock.h"
+#include "base/handover.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/waker.h"
 #include "store/step.h"
 
 #define ANALYSIS_S  300.0
@@ -61,7 +63,7 @@ enum out_arrays {
 	O_VERSION,
 	O_MAX,
 	O_TRACE,
-	O_HELD,
+	O_WAY,
 	OUT_ARRAYS
 };
 
@@ -72,16 +74,28 @@ struct counted {
 	enum case_event_kind event;
 };
 
+struct by_hand {
+	const char *topic_ref;
+	long long id;
+};
+
 struct batch {
+	struct handover *hand_ref;
 	struct text cases[CASE_ARRAYS], lines[LINE_ARRAYS], out[OUT_ARRAYS], heads[HEAD_ARRAYS], over,
 		release;
 	size_t accepted, out_rows, refused;
 	struct counted *counted;
+	struct by_hand *by_hand;
+	size_t by_hand_n;
+	bool by_bus; /* a command that the relay should see at once */
 };
 
-struct batch *batch_new(void)
+struct batch *batch_new(struct handover *hand)
 {
-	return mem_alloc(sizeof(struct batch));
+	struct batch *b = mem_alloc(sizeof(*b));
+
+	b->hand_ref = hand;
+	return b;
 }
 
 static void texts_done(struct text *t, size_t n)
@@ -101,6 +115,7 @@ void batch_free(struct batch *b)
 	text_done(&b->over);
 	text_done(&b->release);
 	free(b->counted);
+	free(b->by_hand);
 	free(b);
 }
 
@@ -303,7 +318,7 @@ static void add_int(struct text *t, long long v)
 }
 
 static void add_out(struct batch *b, const struct step *s, long long id, const char *kind, const char *topic,
-		    const char *payload, int epoch, int version, int attempts, bool held)
+		    const char *payload, int epoch, int version, int attempts, const char *way)
 {
 	b->out_rows++;
 	add_int(&b->out[O_ID], id);
@@ -317,7 +332,7 @@ static void add_out(struct batch *b, const struct step *s, long long id, const c
 	add_int(&b->out[O_VERSION], version);
 	add_int(&b->out[O_MAX], attempts);
 	pg_array_add(&b->out[O_TRACE], s->trace_id);
-	pg_array_add(&b->out[O_HELD], held ? "t" : "f");
+	pg_array_add(&b->out[O_WAY], way);
 }
 
 /* The commands that a state waits for; notify and learn are errands on the side. */
@@ -461,6 +476,20 @@ char *step_command_text(const struct step *s)
 	return json_text(cmd);
 }
 
+/* A command for a role of this process goes to it by hand after the commit; the relay never sees it. */
+static const char *command_way(struct batch *b, const char *topic, long long id, bool held)
+{
+	if (held)
+		return "held";
+	if (!handover_room(b->hand_ref, topic)) {
+		b->by_bus = true;
+		return "bus";
+	}
+	b->by_hand = mem_grow(b->by_hand, b->by_hand_n + 1, sizeof(*b->by_hand));
+	b->by_hand[b->by_hand_n++] = (struct by_hand){ topic, id };
+	return "hand";
+}
+
 static void accept_outbox(struct batch *b, struct step *s)
 {
 	const struct case_move *m = &s->move;
@@ -471,7 +500,8 @@ static void accept_outbox(struct batch *b, struct step *s)
 		AUTO(str) char *text = step_command_text(s);
 
 		add_out(b, s, pg_int(s->row, s->at, SC_SPARE_1), "c", case_ask_topic(m->ask), text, s->epoch,
-			s->version, case_ask_attempts(m->ask), m->hold);
+			s->version, case_ask_attempts(m->ask),
+			command_way(b, case_ask_topic(m->ask), pg_int(s->row, s->at, SC_SPARE_1), m->hold));
 	}
 	json_put(fact, "case_id", col(s, SC_CASE_ID));
 	json_put(fact, "title", col(s, SC_TITLE));
@@ -487,7 +517,7 @@ static void accept_outbox(struct batch *b, struct step *s)
 	json_put(fact, "actor", s->actor);
 	fact_text = json_text(fact);
 	add_out(b, s, pg_int(s->row, s->at, SC_SPARE_2), "x", "evt.case.transition.v1", fact_text, s->epoch,
-		s->version, 1, false);
+		s->version, 1, "bus");
 }
 
 /* One row of the timeline, sealed onto the chain. */
@@ -543,11 +573,13 @@ void batch_accept(struct batch *b, struct step *s)
 	seq = add_line(b, s, m->to, meta, hash);
 	accept_case(b, s, hash, seq);
 	accept_outbox(b, s);
-	/* The command of a state that was left will never be answered in time: nobody needs to try. */
-	if (m->entered && old_cmd)
+	/* The command of a state that was left will never be answered in time: nobody needs to try. Most have been. */
+	if (m->entered && old_cmd && col(s, SC_CMD_STATE))
 		pg_array_add(&b->over, old_cmd);
-	if (m->release && old_cmd)
+	if (m->release && old_cmd) {
 		pg_array_add(&b->release, old_cmd);
+		b->by_bus = true;
+	}
 
 	b->counted = mem_grow(b->counted, b->accepted + 1, sizeof(*b->counted));
 	b->counted[b->accepted++] = (struct counted){ s->now.state, m->to, s->event };
@@ -605,9 +637,28 @@ enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struc
 	return err;
 }
 
-void batch_count_metrics(const struct batch *b)
+void batch_committed(struct batch *b, struct waker *relay_wake)
 {
 	for (size_t i = 0; i < b->accepted; i++)
 		metric_inc(M_CASE_TRANSITION, case_state_name(b->counted[i].from),
 			   case_state_name(b->counted[i].to), case_event_name(b->counted[i].event));
+	for (size_t i = 0; i < b->by_hand_n; i++)
+		/* Nobody there any more: the sweep offers it in a few seconds. */
+		(void)handover_give(b->hand_ref, b->by_hand[i].topic_ref, b->by_hand[i].id);
+	b->by_hand_n = 0;
+	if (b->by_bus)
+		waker_poke(relay_wake);
+	else if (b->out_rows)
+		waker_poke_within(relay_wake, HANDOVER_FACTS_MS);
+}
+
+void command_committed(struct handover *hand, struct waker *relay_wake, const char *topic, long long id,
+		       bool by_hand)
+{
+	if (by_hand)
+		(void)handover_give(hand, topic, id);
+	if (by_hand)
+		waker_poke_within(relay_wake, HANDOVER_FACTS_MS);
+	else
+		waker_poke(relay_wake);
 }

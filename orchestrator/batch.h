@@ -29,8 +29,10 @@ struct step {
 	long long cmd_id;   /* the command asked for, or the outstanding one when joined */
 };
 
+struct handover;
+struct waker;
 struct batch;
-struct batch *batch_new(void);
+struct batch *batch_new(struct handover *hand); /* NULL: commands go by the bus */
 void batch_free(struct batch *b);
 DEFINE_AUTO(batch, struct batch *, batch_free);
 
@@ -47,7 +49,12 @@ void batch_refuse(struct batch *b, struct step *s);
 /* Sends all of it into the connection's open pipeline; returns how many statements were sent. */
 MUST_CHECK enum oc_err batch_send(struct batch *b, struct pg *pg, unsigned *ret_sent, struct oc_fail *reterr);
 size_t batch_accepted(const struct batch *b);
-void batch_count_metrics(const struct batch *b); /* after the commit */
+/* After the commit: counts, hands the commands to the roles of this process, and wakes the relay for the rest. */
+void batch_committed(struct batch *b, struct waker *relay_wake);
+
+/* The same for a command that was written without a batch: by hand if handover_room() said so beforehand. */
+void command_committed(struct handover *hand, struct waker *relay_wake, const char *topic, long long id,
+		       bool by_hand);
 
 /* A case's next timeline row: fills canonical text (yours) and the hash, in hex, over the previous head. */
 struct timeline_row {

@@ -1,5 +1,6 @@
 #include "orchestrator/guess.h"
 #include <math.h>
+#include "base/handover.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "orchestrator/batch.h"
@@ -46,8 +47,9 @@ static char *fact_text(const struct step *s)
 	return json_text(fact);
 }
 
-enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool *ret_written,
-		       struct transition_result *ret, struct oc_fail *reterr)
+enum oc_err guess_step(struct pg *pg, const struct transition_request *req, struct handover *hand,
+		       struct waker *relay_wake, bool *ret_written, struct transition_result *ret,
+		       struct oc_fail *reterr)
 {
 	const struct guess *g = guess_for(req->event);
 	AUTO(pg_result) struct pg_result *r = NULL;
@@ -68,7 +70,7 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool
 	AUTO(str) char *fact = NULL;
 	struct timeline_gaps gaps;
 	char tenant[24], version[16], epoch[16], grow[4], deadline[32], attempts[8];
-	bool keyed = req->idem.key != NULL;
+	bool keyed = req->idem.key != NULL, by_hand;
 	enum oc_err err;
 
 	*ret_written = false;
@@ -78,6 +80,7 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool
 	step_ask(&s, &(struct case_event){ .kind = req->event });
 	if (!is_plain(&s.move))
 		return OC_OK;
+	by_hand = handover_room(hand, case_ask_topic(s.move.ask));
 	meta = step_meta(&s);
 	meta_text = json_text(meta);
 	command = step_command_text(&s);
@@ -122,6 +125,7 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool
 				       fact,
 				       attempts,
 				       req->trace_id,
+				       by_hand ? "t" : "f",
 				       req->idem.principal,
 				       req->idem.route,
 				       req->idem.key,
@@ -144,6 +148,7 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, bool
 					   .epoch = (int)pg_int(r, 0, 1 + CD_EPOCH),
 					   .cmd_id = pg_int(r, 0, 0) };
 	transition_result_case(ret, r, 0, 1);
+	command_committed(hand, relay_wake, case_ask_topic(s.move.ask), ret->cmd_id, by_hand);
 	metric_inc(M_CASE_TRANSITION, case_state_name(s.now.state), case_state_name(s.move.to),
 		   case_event_name(req->event));
 	return OC_OK;

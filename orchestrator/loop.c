@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/fault.h"
+#include "base/handover.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -13,15 +15,23 @@
 #include "store/step.h"
 #include "wire/bus/bus.h"
 
-#define BATCH 256
-#define RACES 6
+#define BATCH   256
+#define RACES   6
+#define ROOM    8192 /* events may wait here; the cases they are of wait anyway */
+#define STEPPED 16384
+#define IDLE_MS 1000
 
 struct loop {
 	struct loop_deps deps;
 	char *conninfo;
-	pthread_t *threads;
+	struct seat *seat;
+	pthread_t *threads, ear;
 	unsigned started;
+	bool has_ear;
 	atomic_bool stopping;
+	/* What was stepped here lately, by its id's last digits. An event that came by hand comes by the bus, too, since
+	 * others listen; it is not looked up a second time. Overwriting costs a look, never an event. */
+	atomic_llong stepped[STEPPED];
 };
 
 /* ---- one batch ---- */
@@ -98,37 +108,48 @@ static enum oc_err step_rows(struct pass *p, const struct pg_result *rows)
 	return OC_OK;
 }
 
-static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_again, size_t *ret_again_n,
-			     struct pass *p, struct oc_fail *reterr)
+/* Which of them were not read, and why: heard before, busy, or of a case that does not exist. */
+static enum oc_err sort_unread(struct pg *pg, const char *ids, long long *ret_again, size_t *ret_again_n,
+			       struct pass *p, struct oc_fail *reterr)
 {
-	struct pg_result *res[3] = { 0 };
+	AUTO(pg_result) struct pg_result *open = NULL;
+	enum oc_err err = pg_query(pg, SQL_STEP_OPEN_EVENTS, PG_ARGS(ids), &open, reterr);
+
+	p->open_n = pg_rows(open);
+	for (unsigned i = 0; i < pg_rows(open); i++) {
+		const char *id = pg_text(open, i, 0);
+		AUTO(str) char *quoted = mem_printf("\"%s\"", id);
+
+		if (!pg_bool(open, i, 1)) {
+			pg_array_add(&p->orphans, id);
+			p->orphans_n++;
+		} else if (!p->done.s || !strstr(p->done.s, quoted)) {
+			ret_again[(*ret_again_n)++] = strtoll(id, NULL, 10);
+		}
+	}
+	return err;
+}
+
+static enum oc_err try_batch(struct pg *pg, const char *ids, size_t n, long long *ret_again,
+			     size_t *ret_again_n, struct pass *p, struct oc_fail *reterr)
+{
+	struct pg_result *res[2] = { 0 };
 	char count[16];
 	unsigned sent;
 	enum oc_err err;
 
+	*ret_again_n = 0;
+	p->open_n = n;
 	err = pg_send(pg, "BEGIN", PG_NO_ARGS, reterr);
-	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_OPEN_EVENTS, PG_ARGS(ids), reterr);
 	if (err == OC_OK)
 		err = pg_send(pg, SQL_STEP_READ_EVENTS, PG_ARGS(ids), reterr);
 	if (err == OC_OK)
-		err = pg_sync(pg, res, 3, reterr);
+		err = pg_sync(pg, res, 2, reterr);
 	FAULT_POINT("loop.read");
-	p->open_n = err == OC_OK ? pg_rows(res[1]) : 0;
 	if (err == OC_OK)
-		err = step_rows(p, res[2]);
-	*ret_again_n = 0;
-	if (err == OC_OK)
-		for (unsigned i = 0; i < pg_rows(res[1]); i++) {
-			const char *open = pg_text(res[1], i, 0);
-			AUTO(str) char *quoted = mem_printf("\"%s\"", open);
-
-			if (!pg_bool(res[1], i, 1)) {
-				pg_array_add(&p->orphans, open);
-				p->orphans_n++;
-			} else if (!p->done.s || !strstr(p->done.s, quoted))
-				ret_again[(*ret_again_n)++] = strtoll(open, NULL, 10);
-		}
+		err = step_rows(p, res[1]);
+	if (err == OC_OK && p->done_n < n)
+		err = sort_unread(pg, ids, ret_again, ret_again_n, p, reterr);
 	snprintf(count, sizeof(count), "%zu", p->done_n);
 	if (err == OC_OK)
 		err = batch_send(p->batch, pg, &sent, reterr);
@@ -146,9 +167,8 @@ static enum oc_err try_batch(struct pg *pg, const char *ids, long long *ret_agai
 	return err;
 }
 
-enum oc_err loop_step(struct pg *pg, const long long *ids, size_t n, long long *ret_again,
-		      size_t *ret_again_n, void (*on_case)(void *ctx, const char *case_id), void *ctx,
-		      struct oc_fail *reterr)
+enum oc_err loop_step(struct pg *pg, const struct loop_deps *deps, const long long *ids, size_t n,
+		      long long *ret_again, size_t *ret_again_n, struct oc_fail *reterr)
 {
 	struct text list = { 0 };
 	enum oc_err err = OC_BUG;
@@ -160,15 +180,15 @@ enum oc_err loop_step(struct pg *pg, const long long *ids, size_t n, long long *
 		pg_array_addf(&list, "%lld", ids[i]);
 	pg_array_end(&list);
 	for (int race = 0; race < RACES; race++) {
-		struct pass p = { .batch = batch_new(), .touched = mem_array(n, 40) };
+		struct pass p = { .batch = batch_new(deps->hand), .touched = mem_array(n, 40) };
 
-		err = try_batch(pg, list.s, ret_again, ret_again_n, &p, reterr);
+		err = try_batch(pg, list.s, n, ret_again, ret_again_n, &p, reterr);
 		if (err == OC_OK) {
-			batch_count_metrics(p.batch);
+			batch_committed(p.batch, deps->relay_wake);
 			metric_add(M_INBOX_DEDUP, (double)(n - p.open_n), NULL, NULL, NULL);
 			metric_add(M_DEAD_LETTER, (double)p.orphans_n, "event", NULL, NULL);
-			for (size_t i = 0; on_case && i < p.touched_n; i++)
-				on_case(ctx, p.touched[i]);
+			for (size_t i = 0; deps->on_case && i < p.touched_n; i++)
+				deps->on_case(deps->ctx, p.touched[i]);
 		}
 		for (size_t i = 0; i < ARRAY_LEN(p.payloads); i++)
 			json_decref(p.payloads[i]);
@@ -195,17 +215,34 @@ struct carry {
 	size_t n;
 };
 
+static void mark_stepped(struct loop *l, const long long *ids, size_t n, const long long *busy, size_t busy_n)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool again = false;
+
+		for (size_t b = 0; b < busy_n; b++)
+			again |= busy[b] == ids[i];
+		if (!again)
+			atomic_store_explicit(&l->stepped[ids[i] % STEPPED], ids[i], memory_order_relaxed);
+	}
+}
+
+static bool was_stepped(struct loop *l, long long id)
+{
+	return id > 0 && atomic_load_explicit(&l->stepped[id % STEPPED], memory_order_relaxed) == id;
+}
+
 static void step_or_split(struct loop *l, struct pg *pg, const long long *ids, size_t n, struct carry *again)
 {
 	struct oc_fail fail;
 	long long busy[BATCH];
 	size_t busy_n = 0;
-	enum oc_err err = loop_step(pg, ids, n, busy, &busy_n, l->deps.on_case, l->deps.ctx, &fail);
+	enum oc_err err = loop_step(pg, &l->deps, ids, n, busy, &busy_n, &fail);
 
 	if (err == OC_OK) {
+		mark_stepped(l, ids, n, busy, busy_n);
 		for (size_t i = 0; i < busy_n && again->n < BATCH; i++)
 			again->ids[again->n++] = busy[i];
-		waker_poke(l->deps.relay_wake);
 		return;
 	}
 	if (err == OC_UNAVAILABLE) {
@@ -229,23 +266,14 @@ static void step_or_split(struct loop *l, struct pg *pg, const long long *ids, s
 	}
 }
 
-static size_t take_bus(struct loop *l, struct bus_sub *sub, struct bus_delivery **got, long long *ids,
-		       size_t max, int wait_ms)
-{
-	size_t n = bus_fetch(sub, got, max, wait_ms);
-
-	(void)l;
-	for (size_t i = 0; i < n; i++)
-		ids[i] = bus_delivery_id(got[i]);
-	return n;
-}
-
-static size_t take_sweep(struct pg *pg, long long *ids)
+static size_t take_sweep(struct pg *pg, long long *ids, size_t max)
 {
 	AUTO(pg_result) struct pg_result *open = NULL;
+	char limit[16];
 	size_t n = 0;
 
-	if (pg_query(pg, SQL_OUTBOX_EVENTS_OPEN, PG_ARGS("256"), &open, NULL) != OC_OK)
+	snprintf(limit, sizeof(limit), "%zu", max);
+	if (pg_query(pg, SQL_OUTBOX_EVENTS_OPEN, PG_ARGS(limit), &open, NULL) != OC_OK)
 		return 0;
 	for (; n < pg_rows(open); n++)
 		ids[n] = pg_int(open, (unsigned)n, 0);
@@ -260,26 +288,80 @@ static void nap(struct loop *l, int ms)
 
 static void *loop_run(void *arg)
 {
-	static const char *const subjects[] = { "evt.analysis.>",     "evt.plan.>",   "evt.gate.>",
-						"evt.exec.>",         "evt.verify.>", "evt.signal.>",
-						"evt.case.absorbed.>" };
 	struct loop *l = arg;
 	struct carry carry = { .n = 0 };
-	struct bus_sub *sub = NULL;
-	unsigned generation = 0;
 	struct pg *pg = NULL;
 	struct oc_fail fail;
+	int64_t swept = 0;
 
 	while (!atomic_load(&l->stopping)) {
-		struct bus_delivery *got[BATCH];
+		struct handed got[BATCH];
 		long long ids[BATCH];
-		size_t n = 0, from_bus = 0;
+		size_t n = 0, handed_n;
 
 		if (!pg && pg_open(l->conninfo, "orchestrator", &pg, &fail) != OC_OK) {
 			log_warn("%s", fail.text);
 			nap(l, 1000);
 			continue;
 		}
+		memcpy(ids, carry.ids, carry.n * sizeof(*ids));
+		n = carry.n;
+		carry.n = 0;
+		handed_n = seat_take(l->seat, got, BATCH - n, 0, n ? 25 : IDLE_MS);
+		for (size_t i = 0; i < handed_n; i++)
+			ids[n++] = got[i].id;
+		/* Also after a second of silence: a bus that forgot our consumer is silent, too. And without the bus
+		 * once a second in any case: what other processes answered comes no other way then. */
+		if (n == 0 ||
+		    (!bus_connected(l->deps.bus) && clock_mono_ms() - swept >= IDLE_MS && n < BATCH)) {
+			n += take_sweep(pg, ids + n, BATCH - n);
+			swept = clock_mono_ms();
+		}
+		FAULT_POINT(n ? "loop.heard" : "loop.idle");
+		if (n)
+			step_or_split(l, pg, ids, n, &carry);
+		for (size_t i = 0; i < handed_n; i++)
+			if (got[i].parcel)
+				bus_ack(got[i].parcel);
+		if (handed_n)
+			seat_back(l->seat);
+		FAULT_POINT(handed_n ? "loop.acked" : "loop.swept");
+	}
+	pg_close(pg);
+	return NULL;
+}
+
+/* ---- the ear ---- */
+
+static void to_seat(struct loop *l, struct bus_delivery *d)
+{
+	struct handed what = { .id = bus_delivery_id(d), .parcel = d };
+
+	if (was_stepped(l, what.id)) {
+		bus_ack(d);
+		return;
+	}
+	while (!seat_put(l->seat, what, IDLE_MS))
+		if (atomic_load(&l->stopping)) {
+			bus_forget(d);
+			return;
+		}
+}
+
+static const char *const subjects[] = { "evt.analysis.>", "evt.plan.>",   "evt.gate.>",         "evt.exec.>",
+					"evt.verify.>",   "evt.signal.>", "evt.case.absorbed.>" };
+
+static void *ear_run(void *arg)
+{
+	struct loop *l = arg;
+	struct bus_sub *sub = NULL;
+	unsigned generation = 0;
+	struct oc_fail fail;
+
+	while (!atomic_load(&l->stopping)) {
+		struct bus_delivery *got[BATCH];
+		size_t n;
+
 		if (sub && generation != bus_generation(l->deps.bus)) {
 			bus_unsubscribe(sub);
 			sub = NULL;
@@ -290,25 +372,15 @@ static void *loop_run(void *arg)
 		    bus_subscribe(l->deps.bus, "EVT", "orchestrator", subjects, ARRAY_LEN(subjects), &sub,
 				  &fail) != OC_OK)
 			log_debug("%s", fail.text);
-		memcpy(ids, carry.ids, carry.n * sizeof(*ids));
-		n = carry.n;
-		carry.n = 0;
-		if (sub && bus_connected(l->deps.bus))
-			from_bus = take_bus(l, sub, got, ids + n, BATCH - n, n ? 25 : 1000);
-		/* Also after a second of silence: a bus that forgot our consumer is silent, too. */
-		if (n + from_bus == 0)
-			n = take_sweep(pg, ids);
-		if (n + from_bus == 0 && !(sub && bus_connected(l->deps.bus)))
-			nap(l, 1000);
-		FAULT_POINT(n + from_bus ? "loop.heard" : "loop.idle");
-		if (n + from_bus)
-			step_or_split(l, pg, ids, n + from_bus, &carry);
-		for (size_t i = 0; i < from_bus; i++)
-			bus_ack(got[i]);
-		FAULT_POINT(from_bus ? "loop.acked" : "loop.swept");
+		if (!sub || !bus_connected(l->deps.bus)) {
+			nap(l, IDLE_MS);
+			continue;
+		}
+		n = bus_fetch(sub, got, BATCH, IDLE_MS);
+		for (size_t i = 0; i < n; i++)
+			to_seat(l, got[i]);
 	}
 	bus_unsubscribe(sub);
-	pg_close(pg);
 	return NULL;
 }
 
@@ -320,22 +392,37 @@ enum oc_err loop_start(const struct loop_deps *deps, struct loop **ret, struct o
 	l->deps = *deps;
 	l->conninfo = mem_strdup(deps->conninfo);
 	l->threads = mem_array(threads, sizeof(*l->threads));
+	l->seat = seat_open(deps->hand, subjects, ARRAY_LEN(subjects), ROOM);
 	for (; l->started < threads; l->started++)
 		if (pthread_create(&l->threads[l->started], NULL, loop_run, l) != 0) {
 			loop_stop(l);
 			return oc_fail(reterr, OC_UNAVAILABLE, "loop: no thread to be had");
 		}
+	l->has_ear = deps->bus && pthread_create(&l->ear, NULL, ear_run, l) == 0;
+	if (deps->bus && !l->has_ear) {
+		loop_stop(l);
+		return oc_fail(reterr, OC_UNAVAILABLE, "loop: no thread to be had");
+	}
 	*ret = l;
 	return OC_OK;
 }
 
 void loop_stop(struct loop *l)
 {
+	struct handed left;
+
 	if (!l)
 		return;
 	atomic_store(&l->stopping, true);
+	seat_shut(l->seat);
 	for (unsigned i = 0; i < l->started; i++)
 		pthread_join(l->threads[i], NULL);
+	if (l->has_ear)
+		pthread_join(l->ear, NULL);
+	while (seat_take(l->seat, &left, 1, 0, 0))
+		if (left.parcel)
+			bus_forget(left.parcel);
+	seat_close(l->seat);
 	free(l->threads);
 	free(l->conninfo);
 	free(l);

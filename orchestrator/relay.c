@@ -161,7 +161,8 @@ static void *relay_run(void *arg)
 			continue;
 		}
 		atomic_store(&r->leading, true);
-		while (!atomic_load(&r->stopping) && publish_batch(r) > 0)
+		/* What comes meanwhile has its own poke, and the next batch is the larger for it. */
+		while (!atomic_load(&r->stopping) && publish_batch(r) == BATCH)
 			;
 	}
 	pg_close(r->pg);

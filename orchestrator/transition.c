@@ -1,6 +1,7 @@
 #define LOG_ROOM "transition"
 #include "orchestrator/transition.h"
 #include <math.h>
+#include "base/handover.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -15,10 +16,16 @@
 #define ARGS_BYTES_MAX (256 * 1024)
 
 static struct waker *relay_waker;
+static struct handover *hand;
 
 void transition_set_waker(struct waker *relay_wake)
 {
 	relay_waker = relay_wake;
+}
+
+void transition_set_handover(struct handover *h)
+{
+	hand = h;
 }
 
 void transition_result_done(struct transition_result *r)
@@ -290,7 +297,7 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 			    struct transition_result *ret, struct oc_fail *reterr)
 {
 	struct pg_result *res[8] = { 0 };
-	AUTO(batch) struct batch *b = batch_new();
+	AUTO(batch) struct batch *b = batch_new(hand);
 	struct text tenants = { 0 }, cases = { 0 };
 	char tenant[24];
 	bool idem = req->idem.key != NULL;
@@ -362,7 +369,7 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 	err = finish(pg, req->tenant_id, req->case_id, b, &req->idem, 200, ret, reterr);
 	if (err != OC_OK)
 		goto out;
-	batch_count_metrics(b);
+	batch_committed(b, relay_waker);
 	ret->accepted = s.move.verdict == MOVE_ACCEPT;
 	ret->to = s.move.verdict == MOVE_ACCEPT ? s.move.to : s.now.state;
 	ret->version = s.version;
@@ -396,8 +403,6 @@ static enum oc_err with_retries(struct pg *pg,
 			break;
 		metric_inc(M_CONFLICT, "race", NULL, NULL);
 	}
-	if (err == OC_OK && ret->accepted)
-		waker_poke(relay_waker);
 	return err;
 }
 
@@ -405,7 +410,7 @@ static enum oc_err once_transition(struct pg *pg, const void *req, struct transi
 				   struct oc_fail *reterr)
 {
 	bool written;
-	enum oc_err err = guess_step(pg, req, &written, ret, reterr);
+	enum oc_err err = guess_step(pg, req, hand, relay_waker, &written, ret, reterr);
 
 	return err != OC_OK || written ? err : try_once(pg, req, ret, reterr);
 }
@@ -454,6 +459,8 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 	AUTO(str) char *meta_text = NULL;
 	const char *head = "", *cmd = NULL, *line_args[11], *out_args[12];
 	enum oc_err err, code = OC_OK;
+	long long cmd_id = 0;
+	bool by_hand = false;
 	int steps = 0;
 
 	snprintf(tenant, sizeof(tenant), "%lld", c->tenant_id);
@@ -522,7 +529,7 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 			const char *one[] = {
 				spare,       tenant,    id,       "x",      "evt.case.transition.v1",
 				c->tenant,   fact_text, seq_text, seq_text, "1",
-				c->trace_id, "f"
+				c->trace_id, "bus"
 			};
 
 			for (size_t i = 0; i < ARRAY_LEN(one); i++)
@@ -537,7 +544,9 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 	if (m.ask != ASK_NOTHING) {
 		char attempts[8];
 
+		cmd_id = pg_int(res[at], 0, 3);
 		cmd = pg_text(res[at], 0, 3);
+		by_hand = handover_room(hand, case_ask_topic(m.ask));
 		snprintf(attempts, sizeof(attempts), "%d", case_ask_attempts(m.ask));
 		const char *one[] = { cmd,
 				      tenant,
@@ -550,7 +559,7 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 				      version,
 				      attempts,
 				      c->trace_id,
-				      "f" };
+				      by_hand ? "hand" : "bus" };
 
 		for (size_t i = 0; i < ARRAY_LEN(one); i++)
 			pg_array_add(&out[i], one[i]);
@@ -604,7 +613,11 @@ static enum oc_err create_once(struct pg *pg, const void *arg, struct transition
 	ret->from = CASE_ABSENT;
 	ret->to = m.to;
 	ret->version = ret->epoch = steps;
-	ret->cmd_id = cmd ? -1 : 0;
+	ret->cmd_id = cmd_id ? -1 : 0;
+	if (cmd_id)
+		command_committed(hand, relay_waker, case_ask_topic(m.ask), cmd_id, by_hand);
+	else
+		waker_poke_within(relay_waker, HANDOVER_FACTS_MS);
 	metric_inc(M_CASE_TRANSITION, "(none)", "NEW", "create");
 	if (automatic)
 		metric_inc(M_CASE_TRANSITION, "NEW", "ANALYZING", "start_analysis");

@@ -75,3 +75,6 @@ json_t *transition_legal(enum case_state state, enum case_reason reason);
 /* What the process that committed pokes: the relay. Set once at start. */
 struct waker;
 void transition_set_waker(struct waker *relay_wake);
+/* Where commands for roles of this process go after the commit; NULL: by the bus. Set once at start. */
+struct handover;
+void transition_set_handover(struct handover *h);

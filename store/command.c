@@ -1,5 +1,7 @@
 #include "store/command.h"
 
+const char SQL_COMMIT_LAZILY[] = "SELECT set_config('synchronous_commit', 'off', true)";
+
 /* Waits for a row that is locked: the relay marks it as published while the message is already on its way,
  * and what is skipped here would lie until the sweep. Locks are taken in id order everywhere. */
 const char SQL_COMMAND_LEASE[] =
@@ -38,10 +40,26 @@ const char SQL_COMMAND_RENEW_MANY[] =
 	" UPDATE outbox o SET lease_until = now() + make_interval(secs => $3::float8 / 1000) FROM l WHERE o.id = l.id";
 
 const char SQL_COMMAND_ANSWER[] =
-	"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, payload, epoch, case_version, cmd_id, product_id, trace_id)"
-	" SELECT o.tenant_id, o.case_id, 'e', a.topic, o.key, a.payload, o.epoch, o.case_version, o.id, a.product, o.trace_id"
+	"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, payload, epoch, case_version, cmd_id, product_id, trace_id, not_before)"
+	" SELECT o.tenant_id, o.case_id, 'e', a.topic, o.key, a.payload, o.epoch, o.case_version, o.id, a.product, o.trace_id,"
+	" CASE WHEN $5::bool THEN now() + interval '1 second' END"
 	" FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::jsonb[]) AS a(id, topic, product, payload)"
-	" JOIN outbox o ON o.id = a.id ORDER BY o.id";
+	" JOIN outbox o ON o.id = a.id ORDER BY o.id RETURNING id, topic";
+
+const char SQL_COMMAND_FINISH[] =
+	"WITH l AS (SELECT o.id FROM outbox o LEFT JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
+	"  WHERE o.id = ANY($1::bigint[]) AND o.lease_token = $2::uuid AND o.done_at IS NULL"
+	"  AND (c.epoch = o.epoch OR o.topic IN ('cmd.notify', 'cmd.learn')) ORDER BY o.id FOR UPDATE OF o),"
+	" d AS (UPDATE outbox o SET done_at = now(), published_at = coalesce(o.published_at, now()) FROM l WHERE o.id = l.id"
+	"  RETURNING o.id, o.tenant_id, o.case_id, o.key, o.epoch, o.case_version, o.trace_id),"
+	" e AS (INSERT INTO outbox (tenant_id, case_id, kind, topic, key, payload, epoch, case_version, cmd_id, product_id, trace_id,"
+	"   not_before)"
+	"  SELECT d.tenant_id, d.case_id, 'e', a.topic, d.key, a.payload, d.epoch, d.case_version, d.id, a.product, d.trace_id,"
+	"  CASE WHEN $8::bool THEN now() + interval '1 second' END"
+	"  FROM unnest($4::bigint[], $5::text[], $6::uuid[], $7::jsonb[]) AS a(id, topic, product, payload)"
+	"  JOIN d ON d.id = a.id ORDER BY d.id RETURNING id, topic)"
+	" SELECT e.id, e.topic, x.held FROM (SELECT opscase_expect((SELECT count(*) FROM d), $3::bigint, 'outbox') AS held) x"
+	" LEFT JOIN e ON true ORDER BY e.id";
 
 const char SQL_COMMAND_DONE[] =
 	"UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now())"
@@ -60,7 +78,7 @@ const char SQL_OUTBOX_UNPUBLISHED[] =
 	"SELECT id, kind, topic, key, payload::text, epoch, case_version, case_id, cmd_id, product_id, trace_id, publish_count,"
 	" to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
 	" extract(epoch FROM now() - greatest(created_at, coalesce(not_before, created_at))), pg_backend_pid()"
-	" FROM outbox WHERE published_at IS NULL AND done_at IS NULL AND (not_before IS NULL OR not_before <= now())"
+	" FROM outbox WHERE published_at IS NULL AND (done_at IS NULL OR kind = 'e') AND (not_before IS NULL OR not_before <= now())"
 	" ORDER BY id LIMIT $1::int";
 
 const char SQL_OUTBOX_PUBLISHED[] =

@@ -84,10 +84,12 @@ const char SQL_STEP_TIMELINE[] =
 	" AS x(t, c, s, ev, a, r, co, m, ca, h, k)";
 
 const char SQL_STEP_OUTBOX[] =
-	"INSERT INTO outbox (id, tenant_id, case_id, kind, topic, key, payload, epoch, case_version, max_attempts, trace_id, not_before)"
-	" SELECT i, t, c, k::\"char\", tp, ky, p, ep, v, ma, tr, CASE WHEN h THEN timestamptz 'infinity' END"
+	"INSERT INTO outbox (id, tenant_id, case_id, kind, topic, key, payload, epoch, case_version, max_attempts, trace_id, not_before,"
+	" published_at)"
+	" SELECT i, t, c, k::\"char\", tp, ky, p, ep, v, ma, tr, CASE WHEN w = 'held' THEN timestamptz 'infinity' END,"
+	" CASE WHEN w = 'hand' THEN now() END"
 	" FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::int[], $9::int[],"
-	" $10::int[], $11::text[], $12::bool[]) AS x(i, t, c, k, tp, ky, p, ep, v, ma, tr, h)";
+	" $10::int[], $11::text[], $12::text[]) AS x(i, t, c, k, tp, ky, p, ep, v, ma, tr, w)";
 
 const char SQL_STEP_COMMANDS_OVER[] =
 	"WITH l AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND done_at IS NULL ORDER BY id FOR UPDATE)"
@@ -98,8 +100,7 @@ const char SQL_STEP_RELEASE[] =
 
 const char SQL_STEP_EVENTS_DONE[] =
 	"WITH l AS (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) AND kind = 'e' AND done_at IS NULL ORDER BY id FOR UPDATE),"
-	" o AS (UPDATE outbox SET done_at = now(), published_at = coalesce(published_at, now()) FROM l"
-	"  WHERE outbox.id = l.id RETURNING outbox.id, outbox.tenant_id),"
+	" o AS (UPDATE outbox SET done_at = now(), not_before = NULL FROM l WHERE outbox.id = l.id RETURNING outbox.id, outbox.tenant_id),"
 	" i AS (INSERT INTO inbox (consumer, msg_id, tenant_id) SELECT 'orchestrator', id, tenant_id FROM o"
 	"  ON CONFLICT DO NOTHING RETURNING 1)"
 	" SELECT opscase_expect(count(*), $2::bigint, 'inbox') FROM i";
@@ -159,25 +160,26 @@ const char SQL_STEP_CASE_DOC[] = "SELECT c.cmd_id" CASE_DOC_COLUMNS
 	" WHERE c.tenant_id = $1::bigint AND c.id = $2::uuid AND c.status = $3::text AND c.drive = $4::text" \
 	" AND c.cmd_id IS NULL AND ($5::int = 0 OR c.version = $5::int) AND ($6::int = 0 OR c.epoch = $6::int)"
 
-#define GUESS_WRITES(where)                                                                                                                                                          \
-	"WITH u AS (UPDATE ops_case c SET status = $7::text, version = c.version + 1, epoch = c.epoch + $8::int,"                                                                    \
-	" park_reason = NULL, sentence = NULL, resolution = NULL, cmd_id = nextval('outbox_id_seq'), cmd_topic = $9::text,"                                                          \
-	" cancel_cause = CASE WHEN $8::int = 0 THEN c.cancel_cause END,"                                                                                                             \
-	" deadline_at = now() + make_interval(secs => $10::float8), timeline_seq = c.timeline_seq + 1,"                                                                              \
-	" timeline_head = sha256(c.timeline_head || convert_to(" GUESS_CANONICAL(                                                                                                    \
-		"c", "(c.epoch + $8::int)", "(c.timeline_seq + 1)",                                                                                                                  \
-		"(c.version + 1)") ", 'UTF8')),"                                                                                                                                     \
-				   " entered_at = CASE WHEN $8::int = 0 THEN c.entered_at ELSE now() END, updated_at = now()" where                                                  \
-				   " RETURNING c.*),"                                                                                                                                \
-				   " t AS (INSERT INTO case_timeline (tenant_id, case_id, seq, event, actor, reason, correlation_id, meta, canonical, hash)"                         \
-				   "  SELECT u.tenant_id, u.id, u.timeline_seq, $16::text, $17::text, $18::text, $19::text, $20::jsonb, " GUESS_CANONICAL(                           \
-					   "u", "u.epoch", "u.timeline_seq",                                                                                                         \
-					   "u.version") ", u.timeline_head FROM u),"                                                                                                 \
-							" o AS (INSERT INTO outbox (id, tenant_id, case_id, kind, topic, key, payload, epoch, case_version, max_attempts, trace_id)" \
-							"  SELECT CASE v.kind WHEN 'c' THEN u.cmd_id ELSE nextval('outbox_id_seq') END, u.tenant_id, u.id, v.kind::\"char\","        \
-							"  v.topic, u.tenant, CASE v.kind WHEN 'c' THEN v.payload ELSE v.payload || jsonb_build_object('title', u.title,"            \
-							"  'version', u.version, 'epoch', u.epoch) END, u.epoch, u.version, v.attempts, $24::text"                                   \
-							"  FROM u, (VALUES ('c', $9::text, $21::jsonb, $23::int), ('x', 'evt.case.transition.v1', $22::jsonb, 1))"                   \
+#define GUESS_WRITES(where)                                                                                                                                                                        \
+	"WITH u AS (UPDATE ops_case c SET status = $7::text, version = c.version + 1, epoch = c.epoch + $8::int,"                                                                                  \
+	" park_reason = NULL, sentence = NULL, resolution = NULL, cmd_id = nextval('outbox_id_seq'), cmd_topic = $9::text,"                                                                        \
+	" cancel_cause = CASE WHEN $8::int = 0 THEN c.cancel_cause END,"                                                                                                                           \
+	" deadline_at = now() + make_interval(secs => $10::float8), timeline_seq = c.timeline_seq + 1,"                                                                                            \
+	" timeline_head = sha256(c.timeline_head || convert_to(" GUESS_CANONICAL(                                                                                                                  \
+		"c", "(c.epoch + $8::int)", "(c.timeline_seq + 1)",                                                                                                                                \
+		"(c.version + 1)") ", 'UTF8')),"                                                                                                                                                   \
+				   " entered_at = CASE WHEN $8::int = 0 THEN c.entered_at ELSE now() END, updated_at = now()" where                                                                \
+				   " RETURNING c.*),"                                                                                                                                              \
+				   " t AS (INSERT INTO case_timeline (tenant_id, case_id, seq, event, actor, reason, correlation_id, meta, canonical, hash)"                                       \
+				   "  SELECT u.tenant_id, u.id, u.timeline_seq, $16::text, $17::text, $18::text, $19::text, $20::jsonb, " GUESS_CANONICAL(                                         \
+					   "u", "u.epoch", "u.timeline_seq",                                                                                                                       \
+					   "u.version") ", u.timeline_head FROM u),"                                                                                                               \
+							" o AS (INSERT INTO outbox (id, tenant_id, case_id, kind, topic, key, payload, epoch, case_version, max_attempts, trace_id, published_at)" \
+							"  SELECT CASE v.kind WHEN 'c' THEN u.cmd_id ELSE nextval('outbox_id_seq') END, u.tenant_id, u.id, v.kind::\"char\","                      \
+							"  v.topic, u.tenant, CASE v.kind WHEN 'c' THEN v.payload ELSE v.payload || jsonb_build_object('title', u.title,"                          \
+							"  'version', u.version, 'epoch', u.epoch) END, u.epoch, u.version, v.attempts, $24::text,"                                                \
+							"  CASE WHEN v.kind = 'c' AND $25::bool THEN now() END"                                                                                    \
+							"  FROM u, (VALUES ('c', $9::text, $21::jsonb, $23::int), ('x', 'evt.case.transition.v1', $22::jsonb, 1))"                                 \
 							"  AS v(kind, topic, payload, attempts))"
 
 const char SQL_STEP_GUESS[] = GUESS_WRITES(GUESS_WHERE) " SELECT c.cmd_id" CASE_DOC_COLUMNS " FROM u c";
@@ -185,10 +187,10 @@ const char SQL_STEP_GUESS[] = GUESS_WRITES(GUESS_WHERE) " SELECT c.cmd_id" CASE_
 /* A key that is known already is the long way's business; one that appears meanwhile ends all this with 23505. */
 const char SQL_STEP_GUESS_KEYED[] = GUESS_WRITES(
 	GUESS_WHERE
-	" AND NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.tenant_id = $1::bigint AND i.principal = $25::text"
-	" AND i.route = $26::text AND i.key = $27::text)") ","
+	" AND NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.tenant_id = $1::bigint AND i.principal = $26::text"
+	" AND i.route = $27::text AND i.key = $28::text)") ","
 							   " k AS (INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state, status, response)"
-							   "  SELECT u.tenant_id, $25::text, $26::text, $27::text, $28::text, 'done', 200, opscase_case_json(u::ops_case) FROM u)"
+							   "  SELECT u.tenant_id, $26::text, $27::text, $28::text, $29::text, 'done', 200, opscase_case_json(u::ops_case) FROM u)"
 							   " SELECT c.cmd_id" CASE_DOC_COLUMNS " FROM u c";
 
 const char SQL_STEP_SPARES[] =

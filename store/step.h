@@ -77,7 +77,8 @@ extern const char SQL_STEP_CASE[];
  * $10 hash, $11 refusal key. */
 extern const char SQL_STEP_TIMELINE[];
 /* $1 ids, $2 tenants, $3 cases, $4 kinds, $5 topics, $6 keys, $7 payloads, $8 epochs, $9 versions,
- * $10 max attempts, $11 traces, $12 held. */
+ * $10 max attempts, $11 traces, $12 way: "bus", "hand" (not published: somebody here has the id after the commit) or
+ * "held" (until it is released). */
 extern const char SQL_STEP_OUTBOX[];
 extern const char SQL_STEP_COMMANDS_OVER[]; /* $1 bigint[]: commands whose state was left */
 extern const char SQL_STEP_RELEASE[];       /* $1 bigint[]: held commands let go */
@@ -104,9 +105,9 @@ extern const char
  * $7 status, $8 epoch growth, $9 topic of the command, $10 deadline seconds;
  * the canonical text up to the time ($11), to the epoch ($12), to seq ($13), to the tenant ($14), to the version ($15);
  * $16 event, $17 actor, $18 reason, $19 correlation, $20 meta, $21 the command's payload, $22 the fact's without title,
- * version and epoch, $23 attempts, $24 trace. */
+ * version and epoch, $23 attempts, $24 trace, $25 by hand? (the command is not published). */
 extern const char SQL_STEP_GUESS[];
-extern const char SQL_STEP_GUESS_KEYED[]; /* and $25 principal, $26 route, $27 key, $28 body hash */
+extern const char SQL_STEP_GUESS_KEYED[]; /* and $26 principal, $27 route, $28 key, $29 body hash */
 
 extern const char SQL_STEP_SPARES[]; /* now, nextval x 3 */
 extern const char SQL_STEP_NEW_CASE[];

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/handover.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -13,6 +14,8 @@
 #define BATCH_MAX 256
 #define META_MAX  (64 * 1024)
 #define IDLE_MS   1000
+#define PATIENCE_MS \
+	5 /* so long a lane has for a batch before the next one joins in: a batch that only asks PostgreSQL takes less */
 
 struct statement {
 	struct statement *next;
@@ -33,9 +36,7 @@ struct lane { /* one thread */
 	struct worker *worker_ref;
 	pthread_t thread;
 	struct pg *pg;
-	struct bus_sub *sub;
-	unsigned generation; /* of the bus, when sub was made */
-	int64_t leased_ms;   /* when the batch under work was leased or renewed */
+	int64_t leased_ms; /* when the batch under work was leased or renewed */
 };
 
 struct worker {
@@ -43,8 +44,11 @@ struct worker {
 	struct worker_deps deps;
 	char *conninfo;
 	char *topics; /* as an array literal */
+	struct seat *seat;
 	struct lane *lanes;
 	unsigned started;
+	pthread_t ear; /* brings from the bus to the seat */
+	bool has_ear;
 	atomic_bool stopping;
 	atomic_llong swept_ms; /* when a lane last looked without the bus */
 };
@@ -150,66 +154,177 @@ static char *evt_payload(const struct answer *a)
 	return json_text(o);
 }
 
-static enum oc_err send_answers(struct pg *pg, const struct pending *p, const struct pg_result *hold,
-				bool *ret_events, unsigned *ret_lost, struct oc_fail *reterr)
+/* What the answers to a batch come to, as arrays. */
+struct writing {
+	struct text ids, topics, products, payloads; /* of the events */
+	struct text done, later, secs;
+	size_t ok, events; /* answers given; how many of them by an event */
+	unsigned lost, statements;
+};
+
+static void writing_done(struct writing *t)
 {
-	struct text ids = { 0 }, topics = { 0 }, products = { 0 }, payloads = { 0 }, done = { 0 },
-		    later = { 0 }, secs = { 0 };
+	text_done(&t->ids), text_done(&t->topics), text_done(&t->products), text_done(&t->payloads);
+	text_done(&t->done), text_done(&t->later), text_done(&t->secs);
+}
+
+static void write_one(struct writing *t, long long id, const struct answer *a)
+{
+	t->ok++;
+	if (a->later_ms) {
+		pg_array_addf(&t->later, "%lld", id);
+		pg_array_addf(&t->secs, "%.3f", (double)a->later_ms / 1000);
+		return;
+	}
+	pg_array_addf(&t->done, "%lld", id);
+	if (a->evt) {
+		AUTO(str) char *payload = evt_payload(a);
+
+		t->events++;
+		pg_array_addf(&t->ids, "%lld", id);
+		pg_array_add(&t->topics, a->evt);
+		pg_array_add(&t->products, a->product);
+		pg_array_add(&t->payloads, payload);
+	}
+}
+
+static enum oc_err send_statements(struct pg *pg, const struct answer *a, unsigned *n, struct oc_fail *reterr)
+{
 	enum oc_err err = OC_OK;
 
-	*ret_events = false;
-	*ret_lost = 0;
-	for (size_t i = 0; i < p->n && err == OC_OK; i++) {
-		struct answer *a = &p->answers[i];
+	for (struct statement *s = a->first; s && err == OC_OK; s = s->next) {
+		err = pg_send(pg, s->sql, (const char *const *)s->args, s->n, reterr);
+		++*n;
+	}
+	return err;
+}
 
-		if (a->err != OC_OK)
+static void write_ends(struct writing *t)
+{
+	pg_array_end(&t->ids), pg_array_end(&t->topics), pg_array_end(&t->products),
+		pg_array_end(&t->payloads);
+	pg_array_end(&t->done), pg_array_end(&t->later), pg_array_end(&t->secs);
+}
+
+/* Is the loop in this process, with room for all of them? */
+static bool all_by_hand(const struct worker *w, const struct pending *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->answers[i].err == OC_OK && p->answers[i].evt &&
+		    !handover_room(w->deps.hand, p->answers[i].evt))
+			return false;
+	return true;
+}
+
+/* After the commit. What went by hand is published when it was stepped. */
+static void tell_events(struct worker *w, const struct pg_result *events, bool by_hand)
+{
+	for (unsigned i = 0; by_hand && i < pg_rows(events); i++)
+		if (pg_text(events, i, 0))
+			(void)handover_give(w->deps.hand, pg_text(events, i, 1), pg_int(events, i, 0));
+	if (!by_hand)
+		waker_poke(w->deps.relay_wake);
+}
+
+/* One round trip, for when everything is as it should be: all are held, none is put off. Anything else and the
+ * transaction is undone, to be gone through step by step. */
+static enum oc_err answer_at_once(struct lane *lane, const struct pending *p, struct oc_fail *reterr)
+{
+	AUTO(pg_result) struct pg_result *events = NULL;
+	struct pg_result *res[4] = { 0 };
+	struct writing t = { 0 };
+	char count[24];
+	enum oc_err err;
+	bool by_hand = all_by_hand(lane->worker_ref, p), lazy;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->answers[i].err == OC_OK)
+			write_one(&t, p->cmds[i].id, &p->answers[i]);
+	write_ends(&t);
+	snprintf(count, sizeof(count), "%zu", t.ok);
+	/* Each event is stepped by the loop before anybody else hears of it, and that commit takes ours along. Done
+	 * without an event, people look at what we wrote: they must not see what a crash may undo. */
+	lazy = by_hand && t.events == t.ok;
+	FAULT_POINT("worker.held");
+	err = pg_send(lane->pg, "BEGIN", PG_NO_ARGS, reterr);
+	if (err == OC_OK && lazy)
+		err = pg_send(lane->pg, SQL_COMMIT_LAZILY, PG_NO_ARGS, reterr);
+	if (err == OC_OK)
+		err = pg_send(lane->pg, SQL_COMMAND_FINISH,
+			      PG_ARGS(t.done.s, p->token, count, t.ids.s, t.topics.s, t.products.s,
+				      t.payloads.s, by_hand ? "t" : "f"),
+			      reterr);
+	for (size_t i = 0; i < p->n && err == OC_OK; i++)
+		if (p->answers[i].err == OC_OK)
+			err = send_statements(lane->pg, &p->answers[i], &t.statements, reterr);
+	if (err == OC_OK)
+		err = pg_send(lane->pg, "COMMIT", PG_NO_ARGS, reterr);
+	if (err == OC_OK)
+		err = pg_sync(lane->pg, res, 2 + lazy, reterr);
+	FAULT_POINT("worker.answered");
+	events = TAKE(res[1 + lazy]);
+	for (size_t i = 0; i < ARRAY_LEN(res); i++)
+		pg_result_free(res[i]);
+	writing_done(&t);
+	if (err != OC_OK) {
+		pg_rollback(lane->pg);
+		return err;
+	}
+	if (t.events)
+		tell_events(lane->worker_ref, events, by_hand);
+	return OC_OK;
+}
+
+static enum oc_err answer_held(struct lane *lane, const struct pending *p, const struct pg_result *hold,
+			       unsigned *ret_lost, struct oc_fail *reterr)
+{
+	struct pg_result **res = NULL;
+	struct pg *pg = lane->pg;
+	struct writing t = { 0 };
+	bool by_hand = all_by_hand(lane->worker_ref, p);
+	enum oc_err err = OC_OK;
+	unsigned at = 0;
+
+	for (size_t i = 0; i < p->n && err == OC_OK; i++) {
+		if (p->answers[i].err != OC_OK)
 			continue;
 		if (!held(hold, p->cmds[i].id)) {
-			++*ret_lost;
+			t.lost++;
 			continue;
 		}
-		for (struct statement *s = a->first; s && err == OC_OK; s = s->next)
-			err = pg_send(pg, s->sql, (const char *const *)s->args, s->n, reterr);
-		if (a->later_ms) {
-			pg_array_addf(&later, "%lld", p->cmds[i].id);
-			pg_array_addf(&secs, "%.3f", (double)a->later_ms / 1000);
-			continue;
-		}
-		pg_array_addf(&done, "%lld", p->cmds[i].id);
-		if (a->evt) {
-			AUTO(str) char *payload = evt_payload(a);
-
-			pg_array_addf(&ids, "%lld", p->cmds[i].id);
-			pg_array_add(&topics, a->evt);
-			pg_array_add(&products, a->product);
-			pg_array_add(&payloads, payload);
-		}
+		err = send_statements(pg, &p->answers[i], &t.statements, reterr);
+		write_one(&t, p->cmds[i].id, &p->answers[i]);
 	}
-	if (err == OC_OK && ids.len) {
-		*ret_events = true;
-		pg_array_end(&topics), pg_array_end(&products), pg_array_end(&payloads);
+	write_ends(&t);
+	at = t.statements;
+	res = mem_array(at + 1, sizeof(struct pg_result *));
+	if (err == OC_OK && t.events)
 		err = pg_send(pg, SQL_COMMAND_ANSWER,
-			      PG_ARGS(pg_array_end(&ids), topics.s, products.s, payloads.s), reterr);
-	}
-	if (err == OC_OK && done.len)
-		err = pg_send(pg, SQL_COMMAND_DONE, PG_ARGS(pg_array_end(&done)), reterr);
-	if (err == OC_OK && *ret_lost) {
+			      PG_ARGS(t.ids.s, t.topics.s, t.products.s, t.payloads.s, by_hand ? "t" : "f"),
+			      reterr);
+	if (err == OC_OK)
+		err = pg_send(pg, SQL_COMMAND_DONE, PG_ARGS(t.done.s), reterr);
+	if (err == OC_OK && t.lost) {
 		struct text all = { 0 };
 
 		ids_of(p, &all);
 		err = pg_send(pg, SQL_COMMAND_SUPERSEDED, PG_ARGS(all.s, p->token), reterr);
 		text_done(&all);
 	}
-	if (err == OC_OK && later.len) {
-		pg_array_end(&secs);
-		err = pg_send(pg, SQL_COMMAND_LATER, PG_ARGS(pg_array_end(&later), secs.s), reterr);
-	}
+	if (err == OC_OK)
+		err = pg_send(pg, SQL_COMMAND_LATER, PG_ARGS(t.later.s, t.secs.s), reterr);
 	if (err == OC_OK)
 		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
 	if (err == OC_OK)
-		err = pg_sync(pg, NULL, 0, reterr);
-	text_done(&ids), text_done(&topics), text_done(&products), text_done(&payloads);
-	text_done(&done), text_done(&later), text_done(&secs);
+		err = pg_sync(pg, res, at + 1, reterr);
+	FAULT_POINT("worker.answered");
+	if (err == OC_OK && t.events)
+		tell_events(lane->worker_ref, res[at], by_hand);
+	for (unsigned i = 0; i <= at; i++)
+		pg_result_free(res[i]);
+	free(res);
+	*ret_lost = t.lost;
+	writing_done(&t);
 	return err;
 }
 
@@ -222,15 +337,37 @@ static size_t answered(const struct pending *p)
 	return n;
 }
 
+static void count_answers(const struct worker *w, const struct pending *p, unsigned lost)
+{
+	metric_add(M_COMMAND_DONE, (double)(answered(p) - lost), w->role.name, "done", NULL);
+	if (lost)
+		metric_add(M_COMMAND_DONE, lost, w->role.name, "lost", NULL);
+}
+
+static bool any_later(const struct pending *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->answers[i].err == OC_OK && p->answers[i].later_ms)
+			return true;
+	return false;
+}
+
 static enum oc_err commit_answers(struct lane *lane, const struct pending *p, struct oc_fail *reterr)
 {
-	struct worker *w = lane->worker_ref;
 	enum oc_err err = OC_BUG;
 
+	if (answered(p) == 0)
+		return OC_OK;
+	if (!any_later(p)) {
+		err = answer_at_once(lane, p, reterr);
+		if (err == OC_OK)
+			count_answers(lane->worker_ref, p, 0);
+		if (err == OC_OK || !pg_retryable(lane->pg))
+			return err;
+	}
 	for (int tries = 0; tries < 5; tries++) {
 		struct pg_result *res[2] = { 0 };
 		struct text ids = { 0 };
-		bool events = false;
 		unsigned lost = 0;
 
 		ids_of(p, &ids);
@@ -241,17 +378,12 @@ static enum oc_err commit_answers(struct lane *lane, const struct pending *p, st
 			err = pg_sync(lane->pg, res, 2, reterr);
 		FAULT_POINT("worker.held");
 		if (err == OC_OK)
-			err = send_answers(lane->pg, p, res[1], &events, &lost, reterr);
-		FAULT_POINT("worker.answered");
+			err = answer_held(lane, p, res[1], &lost, reterr);
 		text_done(&ids);
 		pg_result_free(res[0]);
 		pg_result_free(res[1]);
 		if (err == OC_OK) {
-			metric_add(M_COMMAND_DONE, (double)(answered(p) - lost), w->role.name, "done", NULL);
-			if (lost)
-				metric_add(M_COMMAND_DONE, lost, w->role.name, "lost", NULL);
-			if (events)
-				waker_poke(w->deps.relay_wake);
+			count_answers(lane->worker_ref, p, lost);
 			return OC_OK;
 		}
 		if (!pg_retryable(lane->pg)) {
@@ -294,13 +426,14 @@ static void answer_all(struct lane *lane, struct pending *p)
 		give_back(lane, p);
 		return;
 	}
-	/* One bad row stops nobody: each goes alone. */
-	for (size_t i = 0; i < p->n; i++) {
-		struct pending one = {
-			.cmds = &p->cmds[i], .answers = &p->answers[i], .n = 1, .token = p->token
-		};
+	/* One bad row stops nobody: it is halved until that one is alone. */
+	for (size_t i = 0, half = (p->n + 1) / 2; i < p->n; i += half) {
+		struct pending part = { .cmds = &p->cmds[i],
+					.answers = &p->answers[i],
+					.n = p->n - i < half ? p->n - i : half,
+					.token = p->token };
 
-		answer_all(lane, &one);
+		answer_all(lane, &part);
 	}
 }
 
@@ -379,11 +512,10 @@ static void work_leased(struct lane *lane, const struct pg_result *leased, const
 	free(cmds);
 }
 
-static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus_delivery **deliveries,
-				  size_t n_deliveries)
+static enum oc_err lease_and_work(struct lane *lane, const char *ids, const struct handed *from, size_t n)
 {
 	struct worker *w = lane->worker_ref;
-	struct pg_result *res[4] = { 0 };
+	struct pg_result *res[5] = { 0 };
 	struct oc_fail fail;
 	char token[UUID_TEXT], lease[16];
 	enum oc_err err;
@@ -391,6 +523,8 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus
 	uuid_new(token);
 	snprintf(lease, sizeof(lease), "%d", w->role.lease_ms);
 	err = pg_send(lane->pg, "BEGIN", PG_NO_ARGS, &fail);
+	if (err == OC_OK)
+		err = pg_send(lane->pg, SQL_COMMIT_LAZILY, PG_NO_ARGS, &fail);
 	if (err == OC_OK)
 		err = pg_send(lane->pg, SQL_COMMAND_LEASE, PG_ARGS(ids, token, lease, w->topics), &fail);
 	if (err == OC_OK && w->role.load_sql)
@@ -402,24 +536,24 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, struct bus
 	FAULT_POINT("worker.leased");
 	/* The lease is committed, or PostgreSQL still has the row and will offer it again: either way the
 	 * bus has done its part. */
-	for (size_t i = 0; i < n_deliveries; i++)
-		if (err == OC_OK)
-			bus_ack(deliveries[i]);
-		else
-			bus_forget(deliveries[i]);
+	for (size_t i = 0; i < n; i++)
+		if (from[i].parcel && err == OC_OK)
+			bus_ack(from[i].parcel);
+		else if (from[i].parcel)
+			bus_forget(from[i].parcel);
 	FAULT_POINT("worker.acked");
 	if (err != OC_OK) {
 		pg_rollback(lane->pg);
 		log_warn("%s: lease: %s", w->role.name, fail.text);
-	} else if (pg_rows(res[1]) > 0) {
-		work_leased(lane, res[1], w->role.load_sql ? res[2] : NULL, token);
+	} else if (pg_rows(res[2]) > 0) {
+		work_leased(lane, res[2], w->role.load_sql ? res[3] : NULL, token);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
 	return err;
 }
 
-/* What lies open, without the bus. False: nothing, or no database. */
+/* What lies open, without anybody's word. False: nothing, or no database. */
 static bool take_open(struct lane *lane)
 {
 	struct worker *w = lane->worker_ref;
@@ -440,33 +574,13 @@ static bool take_open(struct lane *lane)
 	return done;
 }
 
+/* Silence for a second is no proof that nothing is there: one lane a second looks for itself, whichever is free: a
+ * fixed one could be busy for minutes. */
 static bool my_turn(struct worker *w)
 {
 	long long last = atomic_load(&w->swept_ms), now = clock_mono_ms();
 
 	return now - last >= IDLE_MS && atomic_compare_exchange_strong(&w->swept_ms, &last, now);
-}
-
-static void take_from_bus(struct lane *lane)
-{
-	struct worker *w = lane->worker_ref;
-	struct bus_delivery *got[BATCH_MAX];
-	struct text ids = { 0 };
-	size_t n = bus_fetch(lane->sub, got, w->role.max_batch, IDLE_MS);
-
-	if (n == 0) {
-		/* Silence for a second is no proof that nothing is there: one lane a second looks for itself,
-		 * whichever is free: a fixed one could be busy for minutes. */
-		if (my_turn(w))
-			take_open(lane);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		pg_array_addf(&ids, "%lld", bus_delivery_id(got[i]));
-	pg_array_end(&ids);
-	FAULT_POINT("worker.heard");
-	(void)!lease_and_work(lane, ids.s, got, n);
-	text_done(&ids);
 }
 
 static void idle(struct worker *w, int ms)
@@ -475,26 +589,16 @@ static void idle(struct worker *w, int ms)
 		nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000000L }, NULL);
 }
 
-static void take_from_sweep(struct lane *lane)
+static void work_handed(struct lane *lane, const struct handed *from, size_t n)
 {
-	if (!take_open(lane))
-		idle(lane->worker_ref, IDLE_MS);
-}
+	struct text ids = { 0 };
 
-static void subscribe(struct lane *lane)
-{
-	struct worker *w = lane->worker_ref;
-	char filters[4][64];
-	const char *subjects[4];
-	struct oc_fail fail;
-	size_t n = 0;
-
-	for (; n < ARRAY_LEN(w->role.topics) && w->role.topics[n]; n++) {
-		snprintf(filters[n], sizeof(filters[n]), "%s.*", w->role.topics[n]);
-		subjects[n] = filters[n];
-	}
-	if (bus_subscribe(w->deps.bus, "CMD", w->role.name, subjects, n, &lane->sub, &fail) != OC_OK)
-		log_debug("%s: %s", w->role.name, fail.text);
+	for (size_t i = 0; i < n; i++)
+		pg_array_addf(&ids, "%lld", from[i].id);
+	pg_array_end(&ids);
+	FAULT_POINT("worker.heard");
+	(void)!lease_and_work(lane, ids.s, from, n);
+	text_done(&ids);
 }
 
 static void *lane_run(void *arg)
@@ -504,26 +608,84 @@ static void *lane_run(void *arg)
 	struct oc_fail fail;
 
 	while (!atomic_load(&w->stopping)) {
+		struct handed from[BATCH_MAX];
+		size_t n;
+
 		if (!lane->pg && pg_open(w->conninfo, w->role.name, &lane->pg, &fail) != OC_OK) {
 			log_warn("%s: %s", w->role.name, fail.text);
 			idle(w, IDLE_MS);
 			continue;
 		}
-		if (lane->sub && lane->generation != bus_generation(w->deps.bus)) {
-			bus_unsubscribe(lane->sub);
-			lane->sub = NULL;
+		n = seat_take(w->seat, from, w->role.max_batch, PATIENCE_MS, IDLE_MS);
+		if (n) {
+			work_handed(lane, from, n);
+			seat_back(w->seat);
 		}
-		if (!lane->sub && bus_connected(w->deps.bus)) {
-			lane->generation = bus_generation(w->deps.bus);
-			subscribe(lane);
-		}
-		if (lane->sub && bus_connected(w->deps.bus))
-			take_from_bus(lane);
-		else
-			take_from_sweep(lane);
+		/* Without the bus there is no other way for what came from elsewhere, so also while there is work. */
+		if ((n == 0 || !bus_connected(w->deps.bus)) && !atomic_load(&w->stopping) && my_turn(w))
+			while (take_open(lane) && !atomic_load(&w->stopping))
+				;
 	}
-	bus_unsubscribe(lane->sub);
 	pg_close(lane->pg);
+	return NULL;
+}
+
+/* ---- the ear ---- */
+
+static void subscribe(struct worker *w, struct bus_sub **sub)
+{
+	char filters[4][64];
+	const char *subjects[4];
+	struct oc_fail fail;
+	size_t n = 0;
+
+	for (; n < ARRAY_LEN(w->role.topics) && w->role.topics[n]; n++) {
+		snprintf(filters[n], sizeof(filters[n]), "%s.*", w->role.topics[n]);
+		subjects[n] = filters[n];
+	}
+	if (bus_subscribe(w->deps.bus, "CMD", w->role.name, subjects, n, sub, &fail) != OC_OK)
+		log_debug("%s: %s", w->role.name, fail.text);
+}
+
+/* Waits for room: what the lanes cannot take is better left where another replica finds it. */
+static void to_seat(struct worker *w, struct bus_delivery *d)
+{
+	struct handed what = { .id = bus_delivery_id(d), .parcel = d };
+
+	while (!seat_put(w->seat, what, IDLE_MS))
+		if (atomic_load(&w->stopping)) {
+			bus_forget(d);
+			return;
+		}
+}
+
+static void *ear_run(void *arg)
+{
+	struct worker *w = arg;
+	struct bus_sub *sub = NULL;
+	unsigned generation = 0;
+
+	while (!atomic_load(&w->stopping)) {
+		struct bus_delivery *got[BATCH_MAX];
+		size_t n;
+
+		if (sub && generation != bus_generation(w->deps.bus)) {
+			bus_unsubscribe(sub);
+			sub = NULL;
+		}
+		if (!sub && bus_connected(w->deps.bus)) {
+			generation = bus_generation(w->deps.bus);
+			subscribe(w, &sub);
+		}
+		if (!sub || !bus_connected(w->deps.bus)) {
+			idle(w, IDLE_MS);
+			continue;
+		}
+		n = bus_fetch(sub, got, w->role.max_batch, IDLE_MS);
+		for (size_t i = 0; i < n; i++)
+			to_seat(w, got[i]);
+	}
+	bus_unsubscribe(sub);
 	return NULL;
 }
 
@@ -532,6 +694,7 @@ enum oc_err worker_start(const struct role *role, const struct worker_deps *deps
 {
 	struct worker *w = mem_alloc(sizeof(*w));
 	struct text topics = { 0 };
+	size_t topics_n = 0;
 
 	w->role = *role;
 	w->role.max_batch = role->max_batch < 1           ? 1
@@ -540,10 +703,13 @@ enum oc_err worker_start(const struct role *role, const struct worker_deps *deps
 	w->role.threads = role->threads < 1 ? 1 : role->threads;
 	w->deps = *deps;
 	w->conninfo = mem_strdup(deps->conninfo);
-	for (size_t i = 0; i < ARRAY_LEN(role->topics) && role->topics[i]; i++)
-		pg_array_add(&topics, role->topics[i]);
+	for (; topics_n < ARRAY_LEN(role->topics) && role->topics[topics_n]; topics_n++)
+		pg_array_add(&topics, role->topics[topics_n]);
 	pg_array_end(&topics);
 	w->topics = text_take(&topics);
+	/* What is under work and as much again; more would lie here while another replica has time. */
+	w->seat = seat_open(deps->hand, role->topics, topics_n,
+			    (size_t)w->role.threads * w->role.max_batch * 2);
 	w->lanes = mem_array(w->role.threads, sizeof(*w->lanes));
 	for (; w->started < w->role.threads; w->started++) {
 		struct lane *lane = &w->lanes[w->started];
@@ -554,23 +720,39 @@ enum oc_err worker_start(const struct role *role, const struct worker_deps *deps
 			return oc_fail(reterr, OC_UNAVAILABLE, "%s: no thread to be had", role->name);
 		}
 	}
+	w->has_ear = deps->bus && pthread_create(&w->ear, NULL, ear_run, w) == 0;
+	if (deps->bus && !w->has_ear) {
+		worker_stop(w);
+		return oc_fail(reterr, OC_UNAVAILABLE, "%s: no thread to be had", role->name);
+	}
 	*ret = w;
 	return OC_OK;
 }
 
 void worker_quit(struct worker *w)
 {
-	if (w)
-		atomic_store(&w->stopping, true);
+	if (!w)
+		return;
+	atomic_store(&w->stopping, true);
+	seat_shut(w->seat);
 }
 
 void worker_stop(struct worker *w)
 {
+	struct handed left;
+
 	if (!w)
 		return;
-	atomic_store(&w->stopping, true);
+	worker_quit(w);
 	for (unsigned i = 0; i < w->started; i++)
 		pthread_join(w->lanes[i].thread, NULL);
+	if (w->has_ear)
+		pthread_join(w->ear, NULL);
+	/* By the bus it comes again; what came by hand is found by the sweep. */
+	while (seat_take(w->seat, &left, 1, 0, 0))
+		if (left.parcel)
+			bus_forget(left.parcel);
+	seat_close(w->seat);
 	free(w->lanes);
 	free(w->topics);
 	free(w->conninfo);

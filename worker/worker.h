@@ -1,12 +1,16 @@
 /* worker.h - the harness every role runs in: lease, work, answer.
  *
- * A command is a row of the outbox. A worker thread takes ids from the bus (or, when the bus is away,
- * from a sweep once a second), leases up to `max_batch` rows in one short transaction together with
- * the role's own reading of what it needs, acks the bus, calls the role for each command outside of any
- * transaction, and commits all answers in one second transaction: the products, one evt.* row each, and
- * the commands marked done, all fenced by command id + lease token + epoch. An answer whose lease or
- * epoch was lost is dropped whole and counted. A batch that fails is split; a lone failure leaves
- * the lease to run out, which counts the attempt; exhausted ones become events of the janitor.
+ * A command is a row of the outbox. A worker thread takes ids from its seat, where they come by hand from
+ * whoever committed them in this process, or by the bus (or, when it is silent, from a sweep once a second), leases up
+ * to `max_batch` rows in one short transaction together with the role's own reading of what it needs, acks the bus, calls
+ * the role for each command outside of any transaction, and commits all answers in one second transaction:
+ * the products, one evt.* row each, and the commands marked done, all fenced by command id + lease token + epoch.
+ * An answer whose lease or epoch was lost is dropped whole and counted. A batch that fails is split; a lone failure
+ * leaves the lease to run out, which counts the attempt; exhausted ones become events of the janitor.
+ *
+ * The lease, and an answer that ends in an event, do not wait for the disk: whatever is committed later by anybody takes
+ * them along, and nothing leaves the house before that (an executor's intent, the step of the case). A crash of
+ * PostgreSQL may forget the last of them; the command is then open and taken again, as after any crash.
  *
  * A role's `work` is called from several threads at once (never twice for one command at a time). */
 #pragma once
@@ -18,6 +22,7 @@
 #include "wire/pg/pg.h"
 
 struct bus;
+struct handover;
 
 struct command {
 	long long id; /* outbox id */
@@ -62,8 +67,9 @@ struct role {
 
 struct worker_deps {
 	const char *conninfo;     /* as opscase_worker */
-	struct bus *bus;          /* may be disconnected at any time */
+	struct bus *bus;          /* may be disconnected at any time; NULL: none */
 	struct waker *relay_wake; /* poked after each commit that wrote outbox rows */
+	struct handover *hand;    /* or NULL: ids come by the bus alone */
 };
 
 struct worker;

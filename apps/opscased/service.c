@@ -14,6 +14,7 @@
 #include "apps/opscased/secrets.h"
 #include "apps/opscased/world.h"
 #include "base/clock.h"
+#include "base/handover.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/waker.h"
@@ -53,6 +54,7 @@ struct service {
 	struct pg_pool *role_pool, *api_pool, *door_pool;
 	struct bus *bus;
 	struct waker *wake;
+	struct handover *hand;
 	struct waiters *waiters;
 	struct relay *relay;
 	struct loop *loop;
@@ -284,7 +286,9 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 static enum oc_err add_worker(struct service *s, const struct settings *st, const char *role_name,
 			      struct role role, struct oc_fail *reterr)
 {
-	struct worker_deps deps = { .conninfo = s->db_worker, .bus = s->bus, .relay_wake = s->wake };
+	struct worker_deps deps = {
+		.conninfo = s->db_worker, .bus = s->bus, .relay_wake = s->wake, .hand = s->hand
+	};
 
 	if (!has(st, role_name))
 		return OC_OK;
@@ -323,12 +327,14 @@ static enum oc_err start_orchestrator(struct service *s, const struct settings *
 	enum oc_err err = OC_OK;
 
 	transition_set_waker(s->wake);
+	transition_set_handover(s->hand);
 	if (has(st, "relay"))
 		err = relay_start(s->db_worker, s->bus, s->wake, &s->relay, reterr);
 	if (err == OC_OK && has(st, "orchestrator"))
 		err = loop_start(&(struct loop_deps){ .conninfo = s->db_worker,
 						      .bus = s->bus,
 						      .relay_wake = s->wake,
+						      .hand = s->hand,
 						      .on_case = on_case,
 						      .ctx = s },
 				 &s->loop, reterr);
@@ -422,6 +428,7 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 
 	s->db_worker = mem_strdup(setting_text(st, SET_DB_WORKER));
 	s->wake = waker_new();
+	s->hand = handover_new();
 	s->waiters = waiters_new(WAITERS_MAX);
 	s->role_pool = pg_pool_new(s->db_worker, "roles", ROLE_POOL);
 	err = start_adapters(s, st, reterr);
@@ -496,6 +503,7 @@ void service_stop(struct service *s)
 	loop_stop(s->loop);
 	relay_stop(s->relay);
 	transition_set_waker(NULL);
+	transition_set_handover(NULL);
 	bus_close(s->bus);
 	executor_free(s->executor);
 	detail_store_close(s->detail);
@@ -512,6 +520,7 @@ void service_stop(struct service *s)
 	pg_pool_free(s->api_pool);
 	pg_pool_free(s->door_pool);
 	waiters_free(s->waiters);
+	handover_free(s->hand);
 	waker_free(s->wake);
 	free(s->secrets_dir);
 	free(s->db_worker);

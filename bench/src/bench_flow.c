@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
+#include "base/handover.h"
 #include "base/mem.h"
 #include "base/uuid.h"
 #include "base/waker.h"
@@ -138,6 +139,7 @@ int main(int argc, char **argv)
 	pthread_t openers[8];
 	unsigned threads = 4;
 	struct waker *wake = waker_new();
+	struct handover *hand = handover_new();
 	struct bus *bus = NULL;
 	struct relay *relay = NULL;
 	struct loop *loop = NULL;
@@ -174,15 +176,18 @@ int main(int argc, char **argv)
 	}
 	must(bus_open(&(struct bus_config){ .url = argv[2], .name = "bench" }, &bus, &fail), &fail);
 	transition_set_waker(wake);
+	transition_set_handover(hand);
 	must(relay_start(conninfo, bus, wake, &relay, &fail), &fail);
 	must(loop_start(&(struct loop_deps){ .conninfo = conninfo,
 					     .bus = bus,
 					     .relay_wake = wake,
+					     .hand = hand,
 					     .on_case = on_case },
 			&loop, &fail),
 	     &fail);
 	must(worker_start(&role,
-			  &(struct worker_deps){ .conninfo = conninfo, .bus = bus, .relay_wake = wake },
+			  &(struct worker_deps){
+				  .conninfo = conninfo, .bus = bus, .relay_wake = wake, .hand = hand },
 			  &worker, &fail),
 	     &fail);
 	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/uuid.h"
+#include "base/handover.h"
 #include "base/waker.h"
 #include "orchestrator/janitor.h"
 #include "orchestrator/loop.h"
@@ -73,6 +74,7 @@ static __attribute__((unused)) enum oc_err scripted(void *ctx, const struct comm
 struct rig {
 	struct bus *bus;
 	struct waker *wake;
+	struct handover *hand;
 	struct relay *relay;
 	struct loop *loop;
 	struct janitor *janitor;
@@ -92,13 +94,16 @@ static __attribute__((unused)) void rig_start(struct rig *r)
 	struct oc_fail fail;
 
 	r->wake = waker_new();
+	r->hand = handover_new();
 	transition_set_waker(r->wake);
+	transition_set_handover(r->hand);
 	assert_int_equal(bus_open(&(struct bus_config){ .url = nats.url, .name = "test" }, &r->bus, &fail),
 			 OC_OK);
 	assert_int_equal(relay_start(db->worker, r->bus, r->wake, &r->relay, &fail), OC_OK);
 	assert_int_equal(loop_start(&(struct loop_deps){ .conninfo = db->worker,
 							 .bus = r->bus,
-							 .relay_wake = r->wake },
+							 .relay_wake = r->wake,
+							 .hand = r->hand },
 				    &r->loop, &fail),
 			 OC_OK);
 	assert_int_equal(janitor_start(&(struct janitor_deps){ .conninfo = db->worker,
@@ -118,7 +123,8 @@ static __attribute__((unused)) void rig_start(struct rig *r)
 		assert_int_equal(worker_start(&role,
 					      &(struct worker_deps){ .conninfo = db->worker,
 								     .bus = r->bus,
-								     .relay_wake = r->wake },
+								     .relay_wake = r->wake,
+								     .hand = r->hand },
 					      &r->workers[i], &fail),
 				 OC_OK);
 	}
@@ -132,7 +138,9 @@ static __attribute__((unused)) void rig_stop(struct rig *r)
 	loop_stop(r->loop);
 	relay_stop(r->relay);
 	transition_set_waker(NULL);
+	transition_set_handover(NULL);
 	bus_close(r->bus);
+	handover_free(r->hand);
 	waker_free(r->wake);
 }
 

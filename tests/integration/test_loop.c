@@ -290,7 +290,7 @@ static void an_answer_of_another_epoch_changes_nothing(void **state)
 		id);
 	snprintf(evt, sizeof(evt), "%s", row);
 	ids[0] = strtoll(evt, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	status = one(
 		"SELECT status || ' ' || (SELECT count(*) FROM outbox o WHERE o.case_id = c.id AND kind = 'e' AND done_at IS NULL)"
 		" FROM ops_case c WHERE id = $1::uuid",
@@ -315,8 +315,8 @@ static void an_event_heard_twice_is_counted_once(void **state)
 		" tenant, epoch FROM ops_case WHERE id = $1::uuid RETURNING id::text",
 		id);
 	ids[0] = ids[1] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 2, again, &n, NULL, NULL, &fail), OC_OK);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 2, again, &n, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	seen = one(
 		"SELECT status || ' ' || (SELECT count(*) FROM case_timeline t WHERE t.case_id = c.id) FROM ops_case c WHERE id = $1::uuid",
 		id);
@@ -341,7 +341,7 @@ static void a_plan_ready_without_a_complete_plan_is_refused_on_the_timeline(void
 		" tenant, epoch FROM ops_case WHERE id = $1::uuid RETURNING id::text",
 		id);
 	ids[0] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	seen = one(
 		"SELECT c.status || ' v' || c.version || ' ' || t.event || ' ' || (t.meta->>'refused') || ' ' || (c.timeline_head = t.hash)"
 		" FROM ops_case c JOIN case_timeline t ON t.case_id = c.id AND t.seq = c.timeline_seq WHERE c.id = $1::uuid",

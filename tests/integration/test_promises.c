@@ -38,7 +38,7 @@ static void hear(const char *topic, const char *case_id, const char *product, in
 		     PG_ARGS(case_id, topic, product, back), &row, &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 	ids[0] = pg_int(row, 0, 0);
-	if (loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail) != OC_OK)
+	if (loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail) != OC_OK)
 		fail_msg("%s", fail.text);
 }
 
@@ -124,7 +124,7 @@ static void promise_1_nobody_else_writes_a_case(void **state)
 
 /* ---- 2. PostgreSQL holds the truth; NATS only wakes ---- */
 
-/* lane_run(), worker/worker.c: take_from_sweep(); and take_sweep() in loop_run(), orchestrator/loop.c. */
+/* lane_run(), worker/worker.c: take_open(); and take_sweep() in loop_run(), orchestrator/loop.c. */
 static void promise_2_without_nats_the_loop_is_slower_and_not_wrong(void **state)
 {
 	struct rig r = { 0 };
@@ -450,7 +450,7 @@ static enum oc_err robbed(void *ctx, const struct command *cmd, struct answer *a
 	return OC_OK;
 }
 
-/* SQL_COMMAND_HOLD, store/command.c: `o.lease_token = $2::uuid`. */
+/* SQL_COMMAND_FINISH and SQL_COMMAND_HOLD, store/command.c: `o.lease_token = $2::uuid`. */
 static void promise_7_an_answer_under_a_lease_that_was_lost_is_dropped_whole(void **state)
 {
 	atomic_bool worked = false;
@@ -543,7 +543,7 @@ static void promise_8_what_is_dropped_is_counted(void **state)
 	assert_int_equal(metric_read(M_EVENT_IGNORED, "analysis_done", NULL, NULL) - late, 1);
 	row = one("SELECT max(id) FROM outbox WHERE case_id = $1::uuid AND kind = 'e'", id);
 	ids[0] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	assert_int_equal(metric_read(M_INBOX_DEDUP, NULL, NULL, NULL) - twice, 1);
 	free(TAKE(row));
 	row = one(
@@ -551,7 +551,7 @@ static void promise_8_what_is_dropped_is_counted(void **state)
 		" FROM ops_case WHERE id = $1::uuid RETURNING id",
 		id);
 	ids[0] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	assert_int_equal(metric_read(M_DEAD_LETTER, "event", NULL, NULL) - dead, 1);
 }
 

@@ -95,7 +95,7 @@ static void an_approval_heard_after_its_expiry_parks_the_case(void **state)
 		" WHERE c.id = $1::uuid RETURNING id::text",
 		id);
 	ids[0] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	seen = one("SELECT status || ' ' || park_reason FROM ops_case WHERE id = $1::uuid", id);
 	assert_string_equal(seen, "PARKED approval_expired");
 }
@@ -164,7 +164,7 @@ static void an_event_without_a_case_goes_to_dead_letter_and_not_round(void **sta
 		" 'evt.verify.pass.v1', 't-loop') RETURNING id::text",
 		text);
 	ids[0] = strtoll(row, NULL, 10);
-	assert_int_equal(loop_step(pg, ids, 1, again, &n, NULL, NULL, &fail), OC_OK);
+	assert_int_equal(loop_step(pg, &(struct loop_deps){ 0 }, ids, 1, again, &n, &fail), OC_OK);
 	assert_int_equal(n, 0);
 	seen = one(
 		"SELECT d.reason || ' ' || (o.done_at IS NOT NULL) FROM dead_letter d JOIN outbox o ON o.id = d.ref_id WHERE o.id = $1::bigint",

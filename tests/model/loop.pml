@@ -27,7 +27,9 @@
  * left out: SQL_COMMAND_OPEN SQL_OUTBOX_EVENTS_OPEN (the same rows without the bus: delivery that cannot be lost)
  * left out: SQL_COMMAND_LATER SQL_COMMAND_BACK SQL_COMMAND_RENEW_MANY (a lapse of the lease, at another moment)
  * left out: SQL_COMMAND_SUPERSEDED (tidies commands of an epoch that is over; nobody answers those any more)
- * left out: SQL_INSTALLATION (the message id's first half) */
+ * left out: SQL_INSTALLATION (the message id's first half)
+ * left out: SQL_COMMIT_LAZILY (what a crash of PostgreSQL can forget of a lease or of an answer is, for everybody else, a
+ *   worker that died before it: nobody acts on either before a commit that takes it along) */
 
 #ifndef CRASHES
 #define CRASHES 1
@@ -96,6 +98,11 @@ byte tries = 0;			/* and its number */
 bit cmd_bus[ROWS];
 bit evt_bus[ROWS];
 
+/* From hand to hand inside of a process: such a row is written as published, so the relay leaves it alone, and a
+ * process that dies takes all that it had in hand with it. code: handover_give() seat_take() command_way() all_by_hand() */
+bit cmd_hand[ROWS];
+bit evt_hand[ROWS];
+
 /* ---- the world ---- */
 
 byte effects = 0;
@@ -117,6 +124,7 @@ inline over(n)
 	cmd[n].seen = 0;
 	cmd[n].attempts = 0;
 	cmd[n].holder = 0;
+	cmd_hand[n] = 0;
 	cmd_bus[n] = 0
 }
 inline heard(n)
@@ -126,6 +134,7 @@ inline heard(n)
 	evt[n].published = 0;
 	evt[n].seen = 0;
 	evt[n].says = NOTHING;
+	evt_hand[n] = 0;
 	evt_bus[n] = 0
 #endif
 }
@@ -142,12 +151,16 @@ inline enter(to, reason)
 	over(current)	/* the command of a state that was left: nobody needs to try */
 }
 
+/* Whoever is for it may be in the same process, or not. */
+#define by_hand(r, hand) if :: r.published = 1; hand = 1 :: skip fi
+
 inline ask(what)
 {
 	current = used;
 	used++;
 	cmd[current].executes = what;
-	cmd[current].epoch = epoch
+	cmd[current].epoch = epoch;
+	by_hand(cmd[current], cmd_hand[current])
 }
 
 /* ---- the relay: what is not marked is published, then marked ----
@@ -198,6 +211,19 @@ active proctype bus()
 end_life:
 	do
 	each(lose)
+	od
+}
+
+/* A seat is emptied by the death of its process, whichever thread dies with it. */
+#define drop(n) \
+	:: atomic { cmd_hand[n] && crashes < CRASHES -> crashes++; cmd_hand[n] = 0 } \
+	:: atomic { evt_hand[n] && crashes < CRASHES -> crashes++; evt_hand[n] = 0 }
+
+active proctype seats()
+{
+end_life:
+	do
+	each(drop)
 	od
 }
 
@@ -253,7 +279,8 @@ inline decide(n)
 #endif
 
 #define hear(n) \
-	:: atomic { evt_bus[n] -> take(evt_bus[n]); \
+	:: atomic { evt_bus[n] || evt_hand[n] -> \
+		if :: evt_hand[n] -> evt_hand[n] = 0 :: evt_bus[n] -> take(evt_bus[n]) fi; \
 		if \
 		:: fresh(n) -> \
 			assert(!evt[n].handled);	/* inbox */ \
@@ -278,8 +305,8 @@ end_life:
 }
 
 /* ---- a replica of the workers: lease, work, answer ----
- * code: lease_and_work() work_leased() commit_answers() send_answers()
- * code: SQL_COMMAND_LEASE SQL_COMMAND_HOLD SQL_COMMAND_ANSWER SQL_COMMAND_DONE */
+ * code: lease_and_work() work_leased() commit_answers() answer_at_once() answer_held()
+ * code: SQL_COMMAND_LEASE SQL_COMMAND_FINISH SQL_COMMAND_HOLD SQL_COMMAND_ANSWER SQL_COMMAND_DONE */
 
 #ifdef NO_LEASE
 #define lease_free(n) true
@@ -289,7 +316,8 @@ end_life:
 
 /* The bus is acked when the lease is committed: dying before leaves the message there, so it is one block. */
 #define lease(n) \
-	:: atomic { cmd_bus[n] -> take(cmd_bus[n]); \
+	:: atomic { cmd_bus[n] || cmd_hand[n] -> \
+		if :: cmd_hand[n] -> cmd_hand[n] = 0 :: cmd_bus[n] -> take(cmd_bus[n]) fi; \
 		if \
 		:: !cmd[n].done && lease_free(n) && cmd[n].attempts < ATTEMPTS -> \
 			i = n; \
@@ -445,7 +473,7 @@ answer:	/* code: answer_run() SQL_EXEC_RUN_END */
 #else
 		if
 		:: says == NOTHING -> waits = 1; waits_epoch = epoch
-		:: else -> evt[i].there = 1; evt[i].says = says
+		:: else -> evt[i].there = 1; evt[i].says = says; by_hand(evt[i], evt_hand[i])
 		fi;
 		forget; goto end_life }
 #endif
@@ -456,7 +484,7 @@ answer:	/* code: answer_run() SQL_EXEC_RUN_END */
 tell:
 	if
 	:: atomic { says == NOTHING -> waits = 1; waits_epoch = epoch; forget; goto end_life }
-	:: atomic { says != NOTHING -> evt[i].there = 1; evt[i].says = says; forget; goto end_life }
+	:: atomic { says != NOTHING -> evt[i].there = 1; evt[i].says = says; by_hand(evt[i], evt_hand[i]); forget; goto end_life }
 	:: atomic { dies; forget; goto end_life }
 	fi
 #endif
@@ -494,9 +522,9 @@ end_life:
 
 /* code: sweep_reoffer() SQL_SWEEP_REOFFER */
 #define reoffer(n) \
-	:: atomic { n < used && cmd[n].published && !cmd[n].done && !cmd[n].leased && cmd[n].attempts < ATTEMPTS && !cmd_bus[n] -> \
+	:: atomic { n < used && cmd[n].published && !cmd[n].done && !cmd[n].leased && cmd[n].attempts < ATTEMPTS && !cmd_bus[n] && !cmd_hand[n] -> \
 		cmd[n].published = 0 } \
-	:: atomic { evt[n].there && evt[n].published && !evt[n].done && !evt_bus[n] -> evt[n].published = 0 }
+	:: atomic { evt[n].there && evt[n].published && !evt[n].done && !evt_bus[n] && !evt_hand[n] -> evt[n].published = 0 }
 
 /* code: sweep_exhausted() SQL_SWEEP_EXHAUSTED SQL_SWEEP_GIVE_UP */
 #define exhausted(n) \

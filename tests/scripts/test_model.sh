@@ -23,7 +23,7 @@ export model work
 
 failures=0
 names() { grep -oE "$1:.*" "$model" | grep -oE "$2" | sort -u; }
-rooms=("$source_dir"/{store,worker,orchestrator,executor,gatekeeper,wire,domain})
+rooms=("$source_dir"/{base,store,worker,orchestrator,executor,gatekeeper,wire,domain})
 
 missing=0 count=0
 for name in $(names code '[a-z_]+\(\)' | tr -d '()'); do

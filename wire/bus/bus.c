@@ -12,16 +12,20 @@ struct bus_sub {
 	natsSubscription *sub;
 };
 
-/* One line of the whole table: what is kept, and what happens when it is full. */
+/* One line of the whole table: what is kept, where, and what happens when it is full. Commands and events are rows of
+ * PostgreSQL, and a message only wakes: they are kept in memory, since a file would cost a sync of the disk for each
+ * (sync_interval: always holds for the whole server, no stream can be left out). Telemetry is acknowledged to its
+ * sender by what the file holds, and stays there. */
 static const struct stream_row {
 	const char *name, *subjects;
 	jsRetentionPolicy retention;
 	jsDiscardPolicy discard;
+	jsStorageType storage;
 	int64_t max_age_s, max_bytes;
 } streams[] = {
-	{ "CMD", "cmd.>", js_WorkQueuePolicy, js_DiscardOld, 24 * 3600, (int64_t)256 << 20 },
-	{ "EVT", "evt.>", js_LimitsPolicy,    js_DiscardOld, 3600,      (int64_t)512 << 20 },
-	{ "TEL", "tel.>", js_LimitsPolicy,    js_DiscardNew, 0,         (int64_t)1 << 30   },
+	{ "CMD", "cmd.>", js_WorkQueuePolicy, js_DiscardOld, js_MemoryStorage, 24 * 3600, (int64_t)64 << 20 },
+	{ "EVT", "evt.>", js_LimitsPolicy,    js_DiscardOld, js_MemoryStorage, 3600,      (int64_t)64 << 20 },
+	{ "TEL", "tel.>", js_LimitsPolicy,    js_DiscardNew, js_FileStorage,   0,         (int64_t)1 << 30  },
 };
 
 static enum oc_err bus_fail(natsStatus s, const char *what, struct oc_fail *reterr)
@@ -191,6 +195,16 @@ unsigned bus_generation(const struct bus *bus)
 	return atomic_load(&((struct bus *)bus)->generation);
 }
 
+static bool on_disk(struct bus *bus, const char *name)
+{
+	jsStreamInfo *info = NULL;
+	bool yes = js_GetStreamInfo(&info, bus->js, name, NULL, NULL) == NATS_OK &&
+		   info->Config->Storage == js_FileStorage;
+
+	jsStreamInfo_Destroy(info);
+	return yes;
+}
+
 /* Made when first needed and whenever the server has forgotten them (a broker with empty storage). */
 static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 {
@@ -208,7 +222,7 @@ static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 		cfg.SubjectsLen = 1;
 		cfg.Retention = row->retention;
 		cfg.Discard = row->discard;
-		cfg.Storage = js_FileStorage;
+		cfg.Storage = row->storage;
 		cfg.Replicas = bus->replicas;
 		cfg.MaxAge = row->max_age_s * 1000000000LL;
 		cfg.MaxBytes = row->discard == js_DiscardNew && bus->tel_bytes > 0 ? bus->tel_bytes
@@ -217,6 +231,10 @@ static enum oc_err make_streams(struct bus *bus, struct oc_fail *reterr)
 		s = js_AddStream(NULL, bus->js, &cfg, NULL, &code);
 		if (s != NATS_OK && code == JSStreamNameExistErr)
 			s = js_UpdateStream(NULL, bus->js, &cfg, NULL, &code);
+		/* Where it is kept cannot be changed, and what it holds is in PostgreSQL: made anew. */
+		if (s != NATS_OK && row->storage == js_MemoryStorage && on_disk(bus, name) &&
+		    js_DeleteStream(bus->js, name, NULL, &code) == NATS_OK)
+			s = js_AddStream(NULL, bus->js, &cfg, NULL, &code);
 		if (s != NATS_OK)
 			return oc_fail(reterr, OC_UNAVAILABLE, "NATS: stream %s: %s (%d)", name,
 				       natsStatus_GetText(s), (int)code);
