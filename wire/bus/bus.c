@@ -7,9 +7,16 @@
 #include "base/text.h"
 #include "wire/bus/inside.h"
 
+/* Lives until its last delivery has been acknowledged or forgotten: another thread may still work on that when the
+ * subscription has long been made anew. */
 struct bus_sub {
-	struct bus *bus_ref;
 	natsSubscription *sub;
+	atomic_uint users;
+};
+
+struct bus_delivery {
+	natsMsg *msg;
+	struct bus_sub *sub_ref;
 };
 
 /* One line of the whole table: what is kept, where, and what happens when it is full. Commands and events are rows of
@@ -370,17 +377,25 @@ enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durab
 			       natsStatus_GetText(s), (int)code);
 	natsSubscription_SetPendingLimits(sub, 65536, 256 << 20);
 	*ret = mem_alloc(sizeof(**ret));
-	(*ret)->bus_ref = bus;
 	(*ret)->sub = sub;
+	atomic_init(&(*ret)->users, 1);
 	return OC_OK;
+}
+
+static void sub_put(struct bus_sub *sub)
+{
+	if (atomic_fetch_sub(&sub->users, 1) != 1)
+		return;
+	natsSubscription_Destroy(sub->sub);
+	free(sub);
 }
 
 void bus_unsubscribe(struct bus_sub *sub)
 {
 	if (!sub)
 		return;
-	natsSubscription_Destroy(sub->sub);
-	free(sub);
+	natsSubscription_Unsubscribe(sub->sub);
+	sub_put(sub);
 }
 
 size_t bus_fetch(struct bus_sub *sub, struct bus_delivery **ret, size_t max, int timeout_ms)
@@ -396,7 +411,9 @@ size_t bus_fetch(struct bus_sub *sub, struct bus_delivery **ret, size_t max, int
 			break;
 		if (natsSubscription_NextMsg(&msg, sub->sub, n ? 1 : timeout_ms) != NATS_OK)
 			break;
-		ret[n++] = (struct bus_delivery *)msg;
+		ret[n] = mem_alloc(sizeof(*ret[n]));
+		*ret[n++] = (struct bus_delivery){ .msg = msg, .sub_ref = sub };
+		atomic_fetch_add(&sub->users, 1);
 	}
 	return n;
 }
@@ -405,25 +422,27 @@ long long bus_delivery_id(const struct bus_delivery *d)
 {
 	const char *id = NULL;
 
-	if (natsMsgHeader_Get((natsMsg *)d, "Oc-Id", &id) != NATS_OK)
+	if (natsMsgHeader_Get(d->msg, "Oc-Id", &id) != NATS_OK)
 		return 0;
 	return strtoll(id, NULL, 10);
 }
 
 const char *bus_delivery_subject(const struct bus_delivery *d)
 {
-	return natsMsg_GetSubject((const natsMsg *)d);
+	return natsMsg_GetSubject(d->msg);
 }
 
 void bus_ack(struct bus_delivery *d)
 {
-	natsMsg_Ack((natsMsg *)d, NULL);
-	natsMsg_Destroy((natsMsg *)d);
+	natsMsg_Ack(d->msg, NULL);
+	bus_forget(d);
 }
 
 void bus_forget(struct bus_delivery *d)
 {
-	natsMsg_Destroy((natsMsg *)d);
+	natsMsg_Destroy(d->msg);
+	sub_put(d->sub_ref);
+	free(d);
 }
 
 static void on_listen(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)

@@ -2,7 +2,7 @@
  *
  * A bus may be away at any time: calls answer OC_UNAVAILABLE and the library reconnects by itself for as long
  * as it takes. Messages carry an outbox id; what they mean is read from PostgreSQL. bus_publish is for
- * one thread at a time; a subscription belongs to one thread. */
+ * one thread at a time; a subscription belongs to one thread, its deliveries to whoever they are given to. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ MUST_CHECK enum oc_err bus_publish(struct bus *bus, struct bus_msg *msgs, size_t
 MUST_CHECK enum oc_err bus_subscribe(struct bus *bus, const char *stream, const char *durable,
 				     const char *const *subjects, size_t n, struct bus_sub **ret,
 				     struct oc_fail *reterr);
-void bus_unsubscribe(struct bus_sub *sub);
+void bus_unsubscribe(struct bus_sub *sub); /* deliveries that are out may still be acknowledged */
 
 struct bus_delivery; /* one received message, waiting for its ack */
 /* Waits up to timeout_ms for the first, then takes what is there, up to max. Returns how many. */
