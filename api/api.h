@@ -6,7 +6,6 @@
 #pragma once
 #include <stdbool.h>
 #include "base/err.h"
-#include "base/waker.h"
 #include "domain/operation.h"
 #include "wire/json/json.h"
 #include "wire/pg/pg.h"
@@ -26,7 +25,6 @@ struct api_deps {
 	struct pg_pool *api_pool;    /* as opscase_api: reads, under row-level security */
 	struct pg_pool *worker_pool; /* as opscase_worker: transition(), tokens, writes with outbox rows */
 	struct waiters *waiters_ref;
-	struct waker *relay_wake_ref; /* poked after a commit of ours that wrote outbox rows; or NULL */
 	const struct operation_list *operations_ref; /* or NULL */
 	const struct plan_contract *contract_ref;    /* lints revisions; NULL: the planner alone lints */
 	/* May this tenant's plans use what needs the permit ("script_body")? NULL: yes, the gate asks. */

@@ -459,15 +459,24 @@ uint64_t policy_key_hash(const char *text)
 	return h;
 }
 
+static const struct slot *slot_find(const struct policy *p, uint32_t hash)
+{
+	for (size_t at = hash & p->slots_mask; p->slots[at].count; at = (at + 1) & p->slots_mask)
+		if (p->slots[at].hash == hash)
+			return &p->slots[at];
+	return NULL;
+}
+
+/* A large set does not stay in the caches near the core. So everything is asked for before it is looked at: first the
+ * slots of all masks, then the rules and their conditions, and the waits for memory happen at the same time. */
 void policy_ask(const struct policy *p, const struct facts *f, struct policy_decision *ret)
 {
 	uint64_t hashes[FACT_COUNT];
+	uint32_t wanted[MASKS_MAX];
+	const struct slot *found[MASKS_MAX];
+	unsigned n = 0;
 	struct tally t;
 
-	tally_begin(&t, ret);
-	ask_builtin(p, f, &t);
-	for (size_t i = 0; i < p->always_count; i++)
-		ask_rule(p, p->always[i], f, &t);
 	for (uint64_t bits = p->key_facts & f->known; bits; bits &= bits - 1) {
 		int id = __builtin_ctzll(bits);
 
@@ -478,17 +487,34 @@ void policy_ask(const struct policy *p, const struct facts *f, struct policy_dec
 
 		for (uint64_t bits = known; bits; bits &= bits - 1)
 			h = policy_mix(h, hashes[__builtin_ctzll(bits)]);
-		for (size_t at = h & p->slots_mask; p->slots[at].count; at = (at + 1) & p->slots_mask) {
-			const struct slot *s = &p->slots[at];
+		wanted[m] = (uint32_t)h;
+		__builtin_prefetch(&p->slots[wanted[m] & p->slots_mask]);
+	}
+	tally_begin(&t, ret);
+	ask_builtin(p, f, &t);
+	for (unsigned m = 0; m < p->masks_count; m++) {
+		const struct slot *s = slot_find(p, wanted[m]);
 
-			if (s->hash != h)
-				continue;
-			if (s->count == 1)
-				ask_rule(p, s->at, f, &t);
-			for (uint32_t i = 0; i < s->count && s->count > 1; i++)
-				ask_rule(p, p->cand[s->at + i], f, &t);
-			break;
+		if (!s)
+			continue;
+		found[n++] = s;
+		if (s->count == 1) {
+			__builtin_prefetch(&p->rules[s->at]);
+			__builtin_prefetch(&p->conds[s->cond]);
+			__builtin_prefetch(&p->conds[s->cond] + 2);
+		} else {
+			__builtin_prefetch(&p->cand[s->at]);
 		}
+	}
+	for (size_t i = 0; i < p->always_count; i++)
+		ask_rule(p, p->always[i], f, &t);
+	for (unsigned k = 0; k < n; k++) {
+		const struct slot *s = found[k];
+
+		if (s->count == 1)
+			ask_rule(p, s->at, f, &t);
+		for (uint32_t i = 0; i < s->count && s->count > 1; i++)
+			ask_rule(p, p->cand[s->at + i], f, &t);
 	}
 	tally_end(p, &t);
 }

@@ -48,10 +48,12 @@ struct budget_row {
 	struct policy_budget budget;
 };
 
-/* A slot of the index: the rules to look at when the key facts have these values. */
+/* A slot of the index: the rules to look at when the key facts have these values. Values whose hashes are the same share
+ * one: it names more rules then than it must, and each is asked all of its conditions. */
 struct slot {
-	uint64_t hash;
+	uint32_t hash;
 	uint32_t at, count; /* in `cand`, or the rule itself where it is one; count 0: empty */
+	uint32_t cond;      /* of the one rule: both can be fetched at once */
 };
 
 #define MASKS_MAX 24

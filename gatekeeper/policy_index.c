@@ -18,7 +18,7 @@ struct key {
 };
 
 struct entry {
-	uint64_t hash;
+	uint32_t hash;
 	uint32_t rule;
 };
 
@@ -142,7 +142,7 @@ static void add_entry(struct builder *b, uint64_t hash, uint32_t rule)
 		b->cap = b->cap ? b->cap * 2 : 256;
 		b->entries = mem_grow(b->entries, b->cap, sizeof(*b->entries));
 	}
-	b->entries[b->count++] = (struct entry){ hash, rule };
+	b->entries[b->count++] = (struct entry){ (uint32_t)hash, rule };
 }
 
 /* Under each combination of values; `known` are the facts that are known in that case. */
@@ -196,7 +196,7 @@ static void make_slots(struct builder *b)
 	p->slots_mask = size - 1;
 	p->cand = mem_array(b->count + 1, sizeof(*p->cand));
 	for (size_t i = 0; i < b->count;) {
-		uint64_t h = b->entries[i].hash;
+		uint32_t h = b->entries[i].hash;
 		size_t at = h & p->slots_mask;
 		uint32_t first = (uint32_t)n;
 
@@ -206,8 +206,10 @@ static void make_slots(struct builder *b)
 		while (p->slots[at].count)
 			at = (at + 1) & p->slots_mask;
 		p->slots[at] = (struct slot){ .hash = h, .at = first, .count = (uint32_t)n - first };
-		if (n - first == 1)
+		if (n - first == 1) {
 			p->slots[at].at = p->cand[--n];
+			p->slots[at].cond = p->rules[p->slots[at].at].cond;
+		}
 	}
 }
 

@@ -411,7 +411,6 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 	deps = (struct api_deps){ .api_pool = s->api_pool,
 				  .worker_pool = s->door_pool,
 				  .waiters_ref = s->waiters,
-				  .relay_wake_ref = s->wake,
 				  .operations_ref = s->world.operations,
 				  .contract_ref = planner_contract(s->planner),
 				  .detail = s->detail,
