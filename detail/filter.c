@@ -38,7 +38,8 @@ size_t filter_unique(uint8_t (*id)[TRACE_ID], size_t n)
 {
 	size_t kept = 0;
 
-	qsort(id, n, TRACE_ID, by_bytes);
+	if (n) /* qsort() wants no NULL */
+		qsort(id, n, TRACE_ID, by_bytes);
 	for (size_t i = 0; i < n; i++)
 		if (i == 0 || memcmp(id[i], id[kept - 1], TRACE_ID) != 0)
 			memmove(id[kept++], id[i], TRACE_ID);

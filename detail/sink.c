@@ -268,6 +268,11 @@ bool sink_add(struct sink *s, const char *tenant, int64_t time_us, const char *l
 	return true;
 }
 
+void sink_dropped(struct sink *s, size_t records)
+{
+	count(s, "full", records);
+}
+
 /* --- its life */
 
 static bool table_ok(const struct sink_config *c)

@@ -34,6 +34,8 @@ MUST_CHECK enum oc_err sink_start(const struct sink_config *config, struct sink 
 				  struct oc_fail *reterr);
 /* `line` as the detail store keeps it: an object that begins with {"time_us":N,. False: dropped. */
 bool sink_add(struct sink *s, const char *tenant, int64_t time_us, const char *line, size_t len);
+/* For whoever had to drop records before they came here. */
+void sink_dropped(struct sink *s, size_t records);
 /* True when everything that was added before is sent or refused. */
 bool sink_drain(struct sink *s, unsigned timeout_ms);
 /* Tries to send what is left for so long, then drops it. */

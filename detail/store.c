@@ -19,6 +19,7 @@ struct detail_store {
 	long long quota;
 	_Atomic long long used;
 	struct detail_s3 *s3;
+	struct sink *const *sinks;
 };
 
 static bool key_ok(const char *key)
@@ -235,6 +236,7 @@ enum oc_err detail_store_open(const struct detail_store_config *config, struct d
 				     "the detail store has neither a folder nor a bucket");
 	s->dir = mem_strdup(config->dir);
 	s->quota = config->quota_bytes;
+	s->sinks = config->sinks;
 	if (s->dir) {
 		AUTO(str) char *whole = mem_printf("%s/", s->dir);
 
@@ -269,6 +271,11 @@ void detail_store_close(struct detail_store *s)
 const char *detail_store_s3(const struct detail_store *s)
 {
 	return s->bucket;
+}
+
+struct sink *const *detail_store_sinks(const struct detail_store *s)
+{
+	return s->sinks && s->sinks[0] ? s->sinks : NULL;
 }
 
 long long detail_quota(const struct detail_store *s)

@@ -17,6 +17,8 @@
 
 #define DETAIL_KEY_MAX 512
 
+struct sink;
+
 struct detail_store_config {
 	const char *
 		dir; /* or NULL; used when there is no bucket, and for what was written before there was one */
@@ -24,6 +26,8 @@ struct detail_store_config {
 	const char *s3_url; /* "https://s3.eu-central-1.amazonaws.com", "http://127.0.0.1:9000"; NULL: no S3 */
 	const char *s3_bucket, *s3_region, *s3_key_id, *s3_secret, *s3_prefix, *s3_ca_file;
 	unsigned s3_timeout_ms; /* of one request; 0: 10 s */
+	/* Lent: get a copy of every log record whose transaction is through; see sink.h. NULL-ended, or NULL. */
+	struct sink *const *sinks;
 };
 
 struct detail_store;
@@ -58,6 +62,7 @@ struct detail_object {
 MUST_CHECK enum oc_err detail_each(struct detail_store *s,
 				   bool (*fn)(void *ctx, const struct detail_object *o), void *ctx,
 				   struct oc_fail *reterr);
+struct sink *const *detail_store_sinks(const struct detail_store *s); /* NULL-ended; NULL: none */
 long long detail_used(const struct detail_store *s); /* bytes in the folder, as far as known */
 long long detail_quota(const struct detail_store *s);
 void detail_used_is(struct detail_store *s,

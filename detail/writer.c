@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "detail/segment.h"
+#include "detail/sink.h"
 #include "store/locator.h"
 
 /* What one tenant has in one dataset. */
@@ -29,12 +30,23 @@ struct sealed {
 	struct sealed *next;
 };
 
+/* What sinks get once the transaction is through. */
+struct copy {
+	char tenant[128];
+	int64_t time_us;
+	size_t at, len;
+};
+#define COPIES_MAX ((size_t)64 << 20) /* bytes of lines */
+
 struct detail_writer {
 	struct detail_writer_config config;
 	struct lane *lane;
 	size_t lanes, last;
 	size_t buffered;
 	struct sealed *sealed, **sealed_end;
+	struct text copied;
+	struct copy *copy;
+	size_t copies, copy_room;
 };
 
 struct detail_writer *detail_writer_new(const struct detail_writer_config *config)
@@ -78,6 +90,8 @@ void detail_writer_free(struct detail_writer *w)
 		return;
 	lanes_free(w);
 	sealed_free(w);
+	text_done(&w->copied);
+	free(w->copy);
 	free(w);
 }
 
@@ -86,6 +100,7 @@ void detail_forget(struct detail_writer *w)
 	/* the objects of sealed ones are nobody's now: the sweep takes them */
 	lanes_free(w);
 	sealed_free(w);
+	w->copied.len = w->copies = 0;
 }
 
 /* TENANT/DATASET/2026/01/31/13/UUID.jsonl.zst, by the time of the first record */
@@ -162,6 +177,34 @@ static struct lane *lane_of(struct detail_writer *w, long long tenant_id, const 
 	return l;
 }
 
+static void copy_for_sinks(struct detail_writer *w, const char *tenant, const struct detail_record *r)
+{
+	struct copy *c;
+
+	if (w->copied.len + r->len > COPIES_MAX) {
+		for (struct sink *const *s = detail_store_sinks(w->config.store); *s; s++)
+			sink_dropped(*s, 1);
+		return;
+	}
+	if (w->copies == w->copy_room) {
+		w->copy_room = w->copy_room ? w->copy_room * 2 : 256;
+		w->copy = mem_grow(w->copy, w->copy_room, sizeof(*w->copy));
+	}
+	c = &w->copy[w->copies++];
+	*c = (struct copy){ .time_us = r->time_us, .at = w->copied.len, .len = r->len };
+	snprintf(c->tenant, sizeof(c->tenant), "%s", tenant);
+	text_add_n(&w->copied, r->line, r->len);
+}
+
+void detail_committed(struct detail_writer *w)
+{
+	for (size_t i = 0; i < w->copies; i++)
+		for (struct sink *const *s = detail_store_sinks(w->config.store); *s; s++)
+			sink_add(*s, w->copy[i].tenant, w->copy[i].time_us, w->copied.s + w->copy[i].at,
+				 w->copy[i].len);
+	w->copied.len = w->copies = 0;
+}
+
 void detail_add(struct detail_writer *w, long long tenant_id, const char *tenant, const char *dataset,
 		const struct detail_record *record)
 {
@@ -172,6 +215,8 @@ void detail_add(struct detail_writer *w, long long tenant_id, const char *tenant
 		metric_inc(M_DETAIL_RECORDS, dataset, "too_long", NULL);
 		return;
 	}
+	if (detail_store_sinks(w->config.store) && str_eq(dataset, "logs"))
+		copy_for_sinks(w, tenant, record);
 	w->buffered += segment_raw(l->open) - before;
 	if (segment_raw(l->open) >= SEGMENT_RAW_MAX)
 		seal(w, l);

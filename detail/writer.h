@@ -42,5 +42,7 @@ void detail_add(struct detail_writer *w, long long tenant_id, const char *tenant
 MUST_CHECK enum oc_err detail_flush(struct detail_writer *w, struct pg *pg, struct oc_fail *reterr);
 /* The newest locator of the last flush: what sample_ref may point to. 0: none. */
 long long detail_locator(const struct detail_writer *w, long long tenant_id, const char *dataset);
+/* The transaction is through: sinks get the log records that were added since the last one. */
+void detail_committed(struct detail_writer *w);
 /* The transaction failed: what was flushed or added since the last commit will come again. */
 void detail_forget(struct detail_writer *w);

@@ -167,6 +167,11 @@ static enum oc_err flush(void *ctx, struct pg *pg, uint64_t upto, struct oc_fail
 	return detail_flush(ctx, pg, reterr);
 }
 
+static void committed(void *ctx)
+{
+	detail_committed(ctx);
+}
+
 static void forget(void *ctx)
 {
 	detail_forget(ctx);
@@ -174,5 +179,7 @@ static void forget(void *ctx)
 
 struct tel_taker detail_taker(struct detail_writer *w)
 {
-	return (struct tel_taker){ .ctx = w, .take = take, .flush = flush, .forget = forget };
+	return (struct tel_taker){
+		.ctx = w, .take = take, .flush = flush, .committed = committed, .forget = forget
+	};
 }

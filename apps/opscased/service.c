@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/waker.h"
+#include "detail/sink.h"
 #include "detail/sweep.h"
 #include "librarian/library.h"
 #include "librarian/role.h"
@@ -34,6 +35,7 @@
 #define WAITERS_MAX 256
 #define ROLE_POOL   16 /* connections that verifier and analyst read with */
 
+#define SINK_STOP_MS   5000 /* what waits for a sink gets so long when we stop */
 #define SWEEP_EVERY_US (10 * 60 * INT64_C(1000000))
 #define SWEEP_GRACE_US (60 * 60 * INT64_C(1000000))
 
@@ -65,6 +67,7 @@ struct service {
 	struct api_ready ready[3];
 	char *secrets_dir, *db_worker;
 	struct detail_store *detail;
+	struct sink *sinks[3]; /* NULL-ended */
 	int64_t swept_us;
 	volatile int stopping;
 };
@@ -152,14 +155,40 @@ static void prune(void *ctx, struct pg *pg)
 		log_warn("sweep of the detail store: %s", fail.text);
 }
 
+static enum oc_err open_sink(struct service *s, const struct settings *st, enum sink_kind kind,
+			     enum setting_id url, enum setting_id table, enum setting_id user,
+			     enum setting_id password, struct oc_fail *reterr)
+{
+	struct sink **next = s->sinks[0] ? &s->sinks[1] : &s->sinks[0];
+
+	if (!setting_given(st, url))
+		return OC_OK;
+	return sink_start(&(struct sink_config){ .kind = kind,
+						 .url = setting_text(st, url),
+						 .table = setting_text(st, table),
+						 .user = setting_given(st, user) ? setting_text(st, user)
+										 : NULL,
+						 .password = setting_text(st, password) },
+			  next, reterr);
+}
+
 /* What steps print and raw telemetry, in a folder and perhaps a bucket. */
 static enum oc_err open_detail(struct service *s, const struct settings *st, struct oc_fail *reterr)
 {
 	AUTO(str) char *dir = setting_dir(st, SET_DETAIL_DIR, "detail");
 
+	enum oc_err err = open_sink(s, st, SINK_CLICKHOUSE, SET_CLICKHOUSE_URL, SET_CLICKHOUSE_TABLE,
+				    SET_CLICKHOUSE_USER, SET_CLICKHOUSE_PASSWORD, reterr);
+
+	if (err == OC_OK)
+		err = open_sink(s, st, SINK_OPENOBSERVE, SET_OPENOBSERVE_URL, SET_OPENOBSERVE_STREAM,
+				SET_OPENOBSERVE_USER, SET_OPENOBSERVE_PASSWORD, reterr);
+	if (err != OC_OK)
+		return err;
 	make_dir(dir);
 	return detail_store_open(
 		&(struct detail_store_config){ .dir = dir ? dir : "/tmp/opscase-detail",
+					       .sinks = s->sinks,
 					       .quota_bytes = setting_int(st, SET_DETAIL_QUOTA) << 20,
 					       .s3_url = setting_given(st, SET_DETAIL_S3_URL)
 								 ? setting_text(st, SET_DETAIL_S3_URL)
@@ -506,6 +535,8 @@ void service_stop(struct service *s)
 	bus_close(s->bus);
 	executor_free(s->executor);
 	detail_store_close(s->detail);
+	sink_stop(s->sinks[0], SINK_STOP_MS);
+	sink_stop(s->sinks[1], SINK_STOP_MS);
 	verifier_free(s->verifier);
 	analyst_free(s->analyst);
 	planner_free(s->planner);

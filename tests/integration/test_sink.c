@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "detail/sink.h"
+#include "detail/writer.h"
 #include "wire/http/client.h"
 #include "wire/json/json.h"
 
@@ -223,6 +224,43 @@ static void a_full_queue_drops_what_comes_and_counts_it(void **state)
 		    1000);
 }
 
+static void a_sink_gets_what_is_committed_and_nothing_else(void **state)
+{
+	char dir[] = "/tmp/opscase-test-sink-XXXXXX";
+	struct sink *sinks[] = { sink_to(SINK_CLICKHOUSE, "logs.raw", "secret", 0), NULL };
+	AUTO(detail_store) struct detail_store *store = NULL;
+	AUTO(detail_writer) struct detail_writer *w = NULL;
+	AUTO(json) json_t *got = NULL;
+	AUTO(str) char *clean = NULL;
+	struct oc_fail why = { 0 };
+	const char *const lines[] = { "{\"time_us\":1,\"body\":\"comes again\"}",
+				      "{\"time_us\":2,\"body\":\"stays\"}",
+				      "{\"time_us\":3,\"body\":\"a span\"}" };
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(detail_store_open(&(struct detail_store_config){ .dir = dir, .sinks = sinks },
+					   &store, &why),
+			 OC_OK);
+	w = detail_writer_new(&(struct detail_writer_config){ .store = store });
+	for (int i = 0; i < 3; i++) {
+		detail_add(w, 1, "t-1", i == 2 ? "traces" : "logs",
+			   &(struct detail_record){
+				   .time_us = i + 1, .line = lines[i], .len = strlen(lines[i]) });
+		if (i == 0)
+			detail_forget(w); /* the transaction failed */
+	}
+	detail_committed(w);
+	detail_committed(w);
+	assert_true(sink_drain(sinks[0], PATIENCE));
+	got = peer_says("GET", "/state");
+	assert_int_equal(json_array_size(json_object_get(got, "taken")), 1);
+	assert_string_equal(json_str(json_array_get(json_object_get(got, "taken"), 0), "body"), "stays");
+	sink_stop(sinks[0], 1000);
+	clean = mem_printf("rm -rf '%s'", dir);
+	assert_int_equal(system(clean), 0);
+}
+
 static void a_table_that_is_none_is_said_at_the_start(void **state)
 {
 	static const struct sink_config bad[] = {
@@ -252,6 +290,7 @@ int main(void)
 		T(an_answer_that_is_lost_doubles_nothing),
 		T(what_is_refused_is_counted_and_does_not_stop_the_rest),
 		T(openobserve_gets_its_timestamps_and_says_what_it_refused),
+		T(a_sink_gets_what_is_committed_and_nothing_else),
 		T(a_full_queue_drops_what_comes_and_counts_it),
 		cmocka_unit_test(a_table_that_is_none_is_said_at_the_start),
 	};
