@@ -66,7 +66,8 @@ static void take_near(struct asking *a, struct index_hit *all, size_t count)
 {
 	struct fuse_leg *leg = &a->leg[FUSE_VECTOR];
 
-	qsort(all, count, sizeof(*all), by_nearness);
+	if (count) /* an empty list has no place in memory */
+		qsort(all, count, sizeof(*all), by_nearness);
 	leg->hit = a->vector;
 	for (size_t i = 0; i < count && leg->count < LEG_MAX; i++) {
 		size_t k = 0;
