@@ -107,6 +107,7 @@ CLI_HANDLER(cli_kb_list);
 CLI_HANDLER(cli_kb_accept);
 CLI_HANDLER(cli_kb_retire);
 CLI_HANDLER(cli_kb_embed);
+CLI_HANDLER(cli_generate);
 CLI_HANDLER(cli_fsm);
 CLI_HANDLER(cli_audit_export);
 CLI_HANDLER(cli_audit_verify);

@@ -204,6 +204,18 @@ static options settings_options = {
 	END,
 };
 
+static options generate_options = {
+	{ "logs",     "N",  "log lines a minute; 5000"                                     },
+	{ "points",   "N",  "metric points a minute; 500"                                  },
+	{ "spans",    "N",  "spans a minute; 1000"                                         },
+	{ "minutes",  "N",  "how long; 1"						  },
+	{ "past",     NULL, "the minutes that are over, at once, instead of those to come" },
+	{ "services", "N",  "that send; 10"						},
+	{ "errors",   "N",  "of a hundred calls and lines; 1"                              },
+	{ "seed",     "N",  "the same seed draws the same load; 1"                         },
+	END,
+};
+
 const struct cli_command cli_commands[] = {
 	{ "up", "", cli_up, "start everything on this machine and keep it running",
          "Brings a private PostgreSQL and a private nats-server below the data folder, migrates, makes the first tokens\n"
@@ -274,6 +286,9 @@ const struct cli_command cli_commands[] = {
 	{ "kb retire", "PAGE", cli_kb_retire, "a page does not hold any more", NULL, kb_retire_options, 0 },
 	{ "kb embed", "", cli_kb_embed, "embed again what has another model; goes on where it stopped", NULL,
          kb_embed_options, 0 },
+	{ "generate", "", cli_generate,
+         "send telemetry of a shop that does not exist, to try an installation", "Logs, metric points and spans by OTLP/HTTP, each second's when it is over. Needs a token that may send.",
+         generate_options, 0 },
 	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
 
 	{ "llm replay", "CASE", cli_llm_replay,

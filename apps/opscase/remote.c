@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 #include "apps/opscase/datadir.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/uuid.h"
 
@@ -224,6 +225,32 @@ enum oc_err remote_get(struct remote *r, struct remote_answer *ret, struct oc_fa
 			   &(struct remote_call){
 				   .method = "GET", .path = path, .any_tenant = str_starts(path, "/case/") },
 			   ret, reterr);
+}
+
+enum oc_err remote_post(struct remote *r, const char *path, const char *content_type, const void *body,
+			size_t len, struct http_answer *ret, struct oc_fail *reterr)
+{
+	AUTO(str) char *tenant = mem_printf("X-Opscase-Tenant: %s", r->tenant);
+	const char *headers[] = { *r->tenant ? tenant : NULL, NULL };
+	int64_t until = clock_mono_ms() + 60000;
+
+	for (;;) {
+		enum oc_err err = http_client_send(r->http, "POST", path, headers, content_type, body, len,
+						   ret, reterr);
+		unsigned again = ret->retry_after_s ? ret->retry_after_s : 1;
+
+		if (err != OC_OK || ret->status < 400)
+			return err;
+		if ((ret->status == 429 || ret->status == 503) && clock_mono_ms() < until) {
+			http_answer_done(ret);
+			nanosleep(&(struct timespec){ .tv_sec = again < 10 ? again : 10 }, NULL);
+			continue;
+		}
+		err = oc_fail(reterr, problem_err(NULL, ret->status), "%s answered %d: %.200s", path,
+			      ret->status, ret->body);
+		http_answer_done(ret);
+		return err;
+	}
 }
 
 enum oc_err remote_case_id(struct remote *r, const char *typed, char ret_id[40], struct oc_fail *reterr)

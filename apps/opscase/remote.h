@@ -43,6 +43,11 @@ MUST_CHECK enum oc_err remote_send(struct remote *r, const struct remote_call *c
 MUST_CHECK enum oc_err remote_get(struct remote *r, struct remote_answer *ret, struct oc_fail *reterr,
 				  const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* Bytes of any type, for the ways in; a service that is busy is asked again when it says so, for a minute. */
+MUST_CHECK enum oc_err remote_post(struct remote *r, const char *path, const char *content_type,
+				   const void *body, size_t len, struct http_answer *ret,
+				   struct oc_fail *reterr);
+
 /* A case as it was typed: an id, or `last`, the newest one. Fills 37 bytes. */
 MUST_CHECK enum oc_err remote_case_id(struct remote *r, const char *typed, char ret_id[40],
 				      struct oc_fail *reterr);
