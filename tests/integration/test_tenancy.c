@@ -69,6 +69,9 @@ static const char SEED[] =
 	" VALUES (t, 1, 2, 'CALLS', 'otlp', '[2026-01-01,)');"
 	"INSERT INTO kb_doc (tenant_id, title) VALUES (t, 'd');"
 	"INSERT INTO kb_chunk (tenant_id, doc_id, chunk_idx, content) VALUES (t, 1, 0, 'c');"
+	"INSERT INTO kb_state (tenant_id) VALUES (t);"
+	"INSERT INTO kb_model (tenant_id, model, dims, state, chunks) VALUES (t, 'm', 8, 'live', 0);"
+	"INSERT INTO kb_use (tenant_id, case_id, plan_id, doc_id) VALUES (t, u, u, 1);"
 	"INSERT INTO event_envelope (tenant_id, severity, kind) VALUES (t, 'INFO', 'k');"
 	"INSERT INTO evidence_link (tenant_id, event_id, dim) VALUES (t, u, 'metric');"
 	"INSERT INTO etl_job_run (job, tenant_id, window_from, window_to) VALUES ('j', t, '2026-01-01', '2026-01-02');"
@@ -389,6 +392,8 @@ static int begin(void **state)
 {
 	(void)state;
 	server = pgtemp_shared();
+	/* a test that failed leaves its transaction open: what waits for its locks shall fail, not hang */
+	pgtemp_exec(server, "ALTER ROLE opscase_worker SET lock_timeout = '30s'");
 	tenant_a = pgtemp_tenant(server, "ten-a");
 	tenant_b = pgtemp_tenant(server, "ten-b");
 	seed(tenant_a, "00000000-0000-7000-8000-00000000000a");
