@@ -78,6 +78,7 @@ CLI_HANDLER(cli_case_watch);
 CLI_HANDLER(cli_case_timeline);
 CLI_HANDLER(cli_case_report);
 CLI_HANDLER(cli_llm_replay);
+CLI_HANDLER(cli_case_story);
 CLI_HANDLER(cli_case_start);
 CLI_HANDLER(cli_case_plan);
 CLI_HANDLER(cli_case_gate);

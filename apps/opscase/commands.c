@@ -235,6 +235,7 @@ const struct cli_command cli_commands[] = {
 	{ "case timeline", "ID", cli_case_timeline, "what happened, oldest first", NULL, NULL, 0 },
 	{ "case report", "ID", cli_case_report,
          "the case told afterwards, in Markdown: timeline, cause, evidence, actions, verdict, follow-ups", "Made from the case's rows alone; no model is asked.", report_options, 0 },
+	{ "case story", "ID", cli_case_story, "signals, changes, logs and actions around it, in order", NULL, NULL, 0 },
 	{ "case approve", "ID", cli_case_approve, "approve what the gate asks about; see `opscase gate show`",
          "Needs the token of an approver who neither opened the case nor wrote the plan: --as approver.", answer_options, 0 },
 	{ "case reject", "ID", cli_case_reject, "say no, with a --reason", NULL, answer_options, 0 },

@@ -4,6 +4,7 @@
 #include "analyst/watch.h"
 #include "apps/opscased/case_door.h"
 #include "store/signal.h"
+#include "store/story.h"
 
 #define S INT64_C(1000000)
 
@@ -362,6 +363,44 @@ static void a_new_error_pattern_is_a_signal_and_a_known_one_is_none(void **state
 	assert_int_equal(pass(window + 307 * S).opened, 1);
 }
 
+static void the_story_of_a_case_is_one_list_in_the_order_of_time(void **state)
+{
+	AUTO(pg) struct pg *api = pgtemp_open(db->api);
+	AUTO(json) json_t *story = NULL, *none = NULL;
+	AUTO(str) char *id = NULL;
+	struct oc_fail why = { 0 };
+	const char *last = "", *const want[] = { "change", "signal", "log", "signal", "case", "case" };
+	const json_t *e;
+	size_t i, seen = 0;
+
+	(void)state;
+	pgtemp_exec(db, "INSERT INTO dim_resource (tenant_id, urn, type, name) SELECT tenant_id, 'urn:svc:told', 'svc', 'told' FROM dim_tenant WHERE code = 't-signals'"
+			" ON CONFLICT DO NOTHING; INSERT INTO event_envelope (tenant_id, resource_id, severity, kind, title, detected_at)"
+			" SELECT tenant_id, resource_id, 'INFO', 'deploy', 'told 2.0', now() - interval '5 minutes' FROM dim_resource"
+			" WHERE urn = 'urn:svc:told';"
+			"INSERT INTO signal (tenant_id, fingerprint, source, kind, resource, title, severity, confidence, first_at, last_at,"
+			" ready_at) SELECT tenant_id, k, 'analyst', k, 'urn:svc:told', k, 'WARN', c, now() - a, now(), now() FROM (SELECT tenant_id FROM"
+			" dim_tenant WHERE code = 't-signals') t, (VALUES ('anomaly', interval '4 minutes', .9), ('log_pattern', interval '3 minutes', .1)) AS x(k, a, c)");
+	pass(now_us + S);
+	id = case_of("anomaly");
+	end("anomaly", now_us - S);
+	pass(now_us + 2 * S);
+	if (story_read(api, tenant, id, &story, &why) != OC_OK)
+		fail_msg("%s", why.text);
+	json_array_foreach(story, i, e)
+	{
+		assert_true(strcmp(last, json_str(e, "at")) <= 0);
+		last = json_str(e, "at");
+		assert_non_null(json_str(json_object_get(e, "ref"), "table"));
+		if (seen < ARRAY_LEN(want) && str_eq(json_str(e, "kind"), want[seen]))
+			seen++;
+	}
+	assert_int_equal(seen, ARRAY_LEN(want));
+	assert_string_equal(json_str(json_array_get(story, 0), "what"), "told 2.0");
+	/* Another tenant's is none. */
+	assert_int_equal(story_read(api, tenant + 1000, id, &none, &why), OC_NOT_FOUND);
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -391,6 +430,7 @@ int main(void)
 		cmocka_unit_test_setup(maintenance_holds_only_the_signals_that_it_names, fresh),
 		cmocka_unit_test_setup(metric_rows_become_an_event_a_case_and_an_end, fresh),
 		cmocka_unit_test_setup(a_new_error_pattern_is_a_signal_and_a_known_one_is_none, fresh),
+		cmocka_unit_test_setup(the_story_of_a_case_is_one_list_in_the_order_of_time, fresh),
 		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
 	};
 
