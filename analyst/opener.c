@@ -13,6 +13,7 @@
 #define PASS_MS  1000
 #define AT_ONCE  "200"
 #define SAVE_MS  300000
+#define SLO_MS   60000
 
 struct pass {
 	struct pg *pg;
@@ -236,6 +237,7 @@ void opener_pass(struct pg *pg, const struct opener_config *config, const struct
 struct opener {
 	struct opener_config config;
 	struct watch_config watch;
+	const struct slo_watch *slos_ref;
 	struct opener_door door;
 	char *conninfo;
 	pthread_t thread;
@@ -283,7 +285,7 @@ static void *opener_run(void *arg)
 	AUTO(watch) struct watch *w = NULL;
 	struct pg *pg = NULL;
 	long long leader_pid = 0;
-	int64_t saved_ms = clock_mono_ms();
+	int64_t saved_ms = clock_mono_ms(), judged_ms = saved_ms - SLO_MS;
 
 	while (!atomic_load(&o->stopping)) {
 		struct opener_done done;
@@ -304,6 +306,11 @@ static void *opener_run(void *arg)
 		if (!w)
 			w = watch_new(&o->watch);
 		watch_now(w, pg, &saved_ms, false);
+		if (clock_mono_ms() - judged_ms >= SLO_MS) {
+			judged_ms = clock_mono_ms();
+			if (slo_pass(o->slos_ref, pg, clock_wall_us(), &why) != OC_OK)
+				log_warn("objectives: %s", why.text);
+		}
 		opener_pass(pg, &o->config, &o->door, clock_wall_us(), &done);
 	}
 	if (w && pg && leads(pg, &leader_pid))
@@ -313,13 +320,14 @@ static void *opener_run(void *arg)
 }
 
 enum oc_err opener_start(const char *conninfo, const struct opener_config *config,
-			 const struct watch_config *watch, const struct opener_door *door,
-			 struct opener **ret, struct oc_fail *reterr)
+			 const struct watch_config *watch, const struct slo_watch *slos,
+			 const struct opener_door *door, struct opener **ret, struct oc_fail *reterr)
 {
 	struct opener *o = mem_alloc(sizeof(*o));
 
 	o->config = *config;
 	o->watch = *watch;
+	o->slos_ref = slos;
 	o->door = *door;
 	o->conninfo = mem_strdup(conninfo);
 	if (pthread_create(&o->thread, NULL, opener_run, o) != 0) {

@@ -8,6 +8,7 @@
  * Cases are opened through the one door by functions that are handed in: this room does not know the orchestrator. One leader per
  * installation (advisory lock); a crash between opening a case and remembering it opens no second one, since the door keeps the key. */
 #pragma once
+#include "analyst/slo_watch.h"
 #include "analyst/watch.h"
 #include "base/uuid.h"
 #include "domain/case.h"
@@ -47,9 +48,10 @@ void opener_pass(struct pg *pg, const struct opener_config *config, const struct
 		 int64_t now_us, struct opener_done *ret);
 
 struct opener;
-/* A thread that, while it leads, looks at what has closed (watch.h) and passes, once a second. conninfo (as
- * opscase_worker) is lent. */
+/* A thread that, while it leads, looks at what has closed (watch.h) and passes, once a second, and at the objectives once
+ * a minute. conninfo (as opscase_worker) and slos are lent. */
 MUST_CHECK enum oc_err opener_start(const char *conninfo, const struct opener_config *config,
-				    const struct watch_config *watch, const struct opener_door *door,
-				    struct opener **ret, struct oc_fail *reterr);
+				    const struct watch_config *watch, const struct slo_watch *slos,
+				    const struct opener_door *door, struct opener **ret,
+				    struct oc_fail *reterr);
 void opener_stop(struct opener *o); /* NULL is fine */

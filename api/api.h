@@ -50,6 +50,8 @@ struct api_deps {
 				 const char *who, json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
+	/* The objectives with their state; the caller owns it. NULL: there are none. */
+	enum oc_err (*slo_status)(void *ctx, long long tenant_id, json_t **ret, struct oc_fail *reterr);
 	/* What a tenant's sender of alerts signs with (POST /alert/...); yours. OC_NOT_FOUND: it does not sign. NULL: nobody does. */
 	enum oc_err (*webhook_secret)(void *ctx, const char *tenant, const char *sender, char **ret,
 				      struct oc_fail *reterr);

@@ -78,6 +78,8 @@ CLI_HANDLER(cli_case_watch);
 CLI_HANDLER(cli_case_timeline);
 CLI_HANDLER(cli_case_report);
 CLI_HANDLER(cli_llm_replay);
+CLI_HANDLER(cli_slo_lint);
+CLI_HANDLER(cli_slo_status);
 CLI_HANDLER(cli_case_story);
 CLI_HANDLER(cli_case_start);
 CLI_HANDLER(cli_case_plan);

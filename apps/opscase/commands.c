@@ -236,6 +236,8 @@ const struct cli_command cli_commands[] = {
 	{ "case report", "ID", cli_case_report,
          "the case told afterwards, in Markdown: timeline, cause, evidence, actions, verdict, follow-ups", "Made from the case's rows alone; no model is asked.", report_options, 0 },
 	{ "case story", "ID", cli_case_story, "signals, changes, logs and actions around it, in order", NULL, NULL, 0 },
+	{ "case story", "ID", cli_case_story, "signals, changes, logs and actions around it, in order", NULL,
+         NULL, 0 },
 	{ "case approve", "ID", cli_case_approve, "approve what the gate asks about; see `opscase gate show`",
          "Needs the token of an approver who neither opened the case nor wrote the plan: --as approver.", answer_options, 0 },
 	{ "case reject", "ID", cli_case_reject, "say no, with a --reason", NULL, answer_options, 0 },
@@ -260,6 +262,9 @@ const struct cli_command cli_commands[] = {
 	{ "gate show", "ID", cli_gate_show,
          "the approval card: what would be done, to what, how it is taken back", NULL, NULL, 0 },
 
+	{ "slo lint", "FILE...", cli_slo_lint, "what is wrong with OpenSLO or sloth files", NULL, NULL,
+         CLI_LOCAL },
+	{ "slo status", "", cli_slo_status, "error budgets and how fast they burn", NULL, NULL, 0 },
 	{ "runbook list", "[PATH]", cli_runbook_list, "the runbooks built in, or those of a file or folder",
          NULL, NULL, CLI_LOCAL },
 	{ "runbook lint", "PATH...", cli_runbook_lint, "what is wrong with runbooks, line by line",

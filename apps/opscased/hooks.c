@@ -1,5 +1,6 @@
 #include "apps/opscased/hooks.h"
 #include "apps/opscased/secrets.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "librarian/desk.h"
 
@@ -60,6 +61,18 @@ static enum oc_err webhook_secret(void *ctx, const char *tenant, const char *sen
 			       "webhook", sender, ret, reterr);
 }
 
+static enum oc_err slos(void *ctx, long long tenant_id, json_t **ret, struct oc_fail *reterr)
+{
+	struct hooks *h = ctx;
+	struct pg *pg = NULL;
+	enum oc_err err = pg_pool_take(h->pool, 5000, &pg, reterr);
+
+	if (err == OC_OK)
+		err = slo_status(h->slos, pg, tenant_id, clock_wall_us(), ret, reterr);
+	pg_pool_give(h->pool, pg);
+	return err;
+}
+
 void hooks_into(struct hooks *h, struct api_deps *deps)
 {
 	deps->may_approve = may_approve;
@@ -68,5 +81,6 @@ void hooks_into(struct hooks *h, struct api_deps *deps)
 	deps->knowledge = knowledge;
 	deps->permits = hooks_permits;
 	deps->webhook_secret = webhook_secret;
+	deps->slo_status = slos;
 	deps->ctx = h;
 }

@@ -1,5 +1,6 @@
 /* hooks.h - what the API asks of rooms that it does not know. */
 #pragma once
+#include "analyst/slo_watch.h"
 #include "api/api.h"
 #include "gatekeeper/role.h"
 #include "ingest/otlp_metrics.h"
@@ -11,6 +12,7 @@ struct hooks {
 	struct planner *planner;
 	struct ingest *ingest;
 	char *secrets_dir; /* lent, or NULL */
+	const struct slo_watch *slos;
 	struct library *library;
 	struct pg_pool *pool; /* as opscase_worker */
 };

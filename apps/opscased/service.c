@@ -51,6 +51,7 @@ struct service {
 	struct verifier *verifier;
 	struct analyst *analyst;
 	struct opener *opener;
+	struct slo_watch *slos;
 	struct ingest *ingest;
 	struct executor *executor;
 	struct pg_pool *role_pool, *api_pool, *door_pool;
@@ -300,6 +301,9 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 							.threads = (int)setting_int(st, SET_VERIFY_THREADS) },
 			     s->role_pool, &vw);
 	s->world.verifier = s->verifier;
+	s->slos = slo_watch_new(setting_given(st, SET_SLO_DIR) ? setting_text(st, SET_SLO_DIR) : NULL,
+				(double)setting_int(st, SET_SLO_EVENTS));
+	s->hooks.slos = s->slos;
 	s->analyst = analyst_new(&(struct analyst_config){ 0 }, s->role_pool);
 	return executor_new(&(struct executor_config){ .host = s->host,
 						       .operations_ref = s->world.operations,
@@ -396,7 +400,7 @@ static enum oc_err start_opener(struct service *s, const struct settings *st, st
 
 	if (!has(st, "analyst"))
 		return OC_OK;
-	return opener_start(s->db_worker, &config, &watch, &case_door, &s->opener, reterr);
+	return opener_start(s->db_worker, &config, &watch, s->slos, &case_door, &s->opener, reterr);
 }
 
 static bool nats_ready(void *ctx, char *word, size_t size)
@@ -539,6 +543,7 @@ void service_stop(struct service *s)
 	sink_stop(s->sinks[1], SINK_STOP_MS);
 	verifier_free(s->verifier);
 	analyst_free(s->analyst);
+	slo_watch_free(s->slos);
 	planner_free(s->planner);
 	library_free(s->library);
 	models_free(s->models);

@@ -1,6 +1,7 @@
 /* Signals become cases through the real door, on a real PostgreSQL. */
 #include "tests/integration/rig.h"
 #include "analyst/opener.h"
+#include "analyst/slo_watch.h"
 #include "analyst/watch.h"
 #include "apps/opscased/case_door.h"
 #include "store/signal.h"
@@ -374,13 +375,15 @@ static void the_story_of_a_case_is_one_list_in_the_order_of_time(void **state)
 	size_t i, seen = 0;
 
 	(void)state;
-	pgtemp_exec(db, "INSERT INTO dim_resource (tenant_id, urn, type, name) SELECT tenant_id, 'urn:svc:told', 'svc', 'told' FROM dim_tenant WHERE code = 't-signals'"
-			" ON CONFLICT DO NOTHING; INSERT INTO event_envelope (tenant_id, resource_id, severity, kind, title, detected_at)"
-			" SELECT tenant_id, resource_id, 'INFO', 'deploy', 'told 2.0', now() - interval '5 minutes' FROM dim_resource"
-			" WHERE urn = 'urn:svc:told';"
-			"INSERT INTO signal (tenant_id, fingerprint, source, kind, resource, title, severity, confidence, first_at, last_at,"
-			" ready_at) SELECT tenant_id, k, 'analyst', k, 'urn:svc:told', k, 'WARN', c, now() - a, now(), now() FROM (SELECT tenant_id FROM"
-			" dim_tenant WHERE code = 't-signals') t, (VALUES ('anomaly', interval '4 minutes', .9), ('log_pattern', interval '3 minutes', .1)) AS x(k, a, c)");
+	pgtemp_exec(
+		db,
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) SELECT tenant_id, 'urn:svc:told', 'svc', 'told' FROM dim_tenant WHERE code = 't-signals'"
+		" ON CONFLICT DO NOTHING; INSERT INTO event_envelope (tenant_id, resource_id, severity, kind, title, detected_at)"
+		" SELECT tenant_id, resource_id, 'INFO', 'deploy', 'told 2.0', now() - interval '5 minutes' FROM dim_resource"
+		" WHERE urn = 'urn:svc:told';"
+		"INSERT INTO signal (tenant_id, fingerprint, source, kind, resource, title, severity, confidence, first_at, last_at,"
+		" ready_at) SELECT tenant_id, k, 'analyst', k, 'urn:svc:told', k, 'WARN', c, now() - a, now(), now() FROM (SELECT tenant_id FROM"
+		" dim_tenant WHERE code = 't-signals') t, (VALUES ('anomaly', interval '4 minutes', .9), ('log_pattern', interval '3 minutes', .1)) AS x(k, a, c)");
 	pass(now_us + S);
 	id = case_of("anomaly");
 	end("anomaly", now_us - S);
@@ -399,6 +402,59 @@ static void the_story_of_a_case_is_one_list_in_the_order_of_time(void **state)
 	assert_string_equal(json_str(json_array_get(story, 0), "what"), "told 2.0");
 	/* Another tenant's is none. */
 	assert_int_equal(story_read(api, tenant + 1000, id, &none, &why), OC_NOT_FOUND);
+}
+
+/* Six hours of calls of the cart, a thousand each five minutes; `bad` of them fail in the last two hours. */
+static void cart_calls(int bad)
+{
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, 'urn:k8s:svc:shop/cart', 'k8s:svc', 'shop/cart')"
+		" ON CONFLICT DO NOTHING;"
+		"INSERT INTO service_call_5m (bucket, tenant_id, src_resource_id, dst_resource_id, err_rate, p95_ms, count, errors)"
+		" SELECT b, r.tenant_id, 1, r.resource_id, 0, 10, 1000, CASE WHEN b > to_timestamp(%lld) - interval '2 hours' THEN %d ELSE 0 END"
+		" FROM generate_series(to_timestamp(%lld) - interval '6 hours', to_timestamp(%lld), interval '5 minutes') b, dim_resource r"
+		" WHERE r.tenant_id = %lld AND r.urn = 'urn:k8s:svc:shop/cart'"
+		" ON CONFLICT (bucket, tenant_id, src_resource_id, dst_resource_id) DO UPDATE SET errors = excluded.errors",
+		tenant, (long long)(now_us / S), bad, (long long)(now_us / (300 * S) * 300),
+		(long long)(now_us / (300 * S) * 300), tenant);
+
+	pgtemp_exec(db, sql);
+}
+
+static void an_objective_that_burns_is_a_case_and_its_state_is_shown(void **state)
+{
+	AUTO(slo_watch) struct slo_watch *w = slo_watch_new(OPSCASE_SOURCE_DIR "/slo", 20);
+	AUTO(str) char *row = NULL, *id = NULL, *status = NULL;
+	AUTO(json) json_t *calm = NULL, *burning = NULL, *nobody = NULL;
+	struct oc_fail why = { 0 };
+
+	(void)state;
+	cart_calls(0);
+	assert_int_equal(slo_pass(w, pg, now_us, &why), OC_OK);
+	assert_int_equal(pass(now_us + S).opened, 0);
+	assert_int_equal(slo_status(w, pg, tenant, now_us, &calm, &why), OC_OK);
+	assert_string_equal(json_str(json_array_get(calm, 0), "alarm"), "quiet");
+	assert_true(json_num_or(json_array_get(calm, 0), "budget_left", 0) == 1);
+	/* 2 % of the calls fail where 0.1 % may. */
+	cart_calls(20);
+	assert_int_equal(slo_pass(w, pg, now_us, &why), OC_OK);
+	row = one("SELECT kind || ' ' || severity || ' ' || resource FROM signal WHERE fingerprint = $1",
+		  "slo:shop-cart-availability");
+	assert_string_equal(row, "slo_violation FATAL urn:k8s:svc:shop/cart");
+	assert_int_equal(pass(now_us + S).opened, 1);
+	id = case_of("slo:shop-cart-availability");
+	assert_int_equal(slo_status(w, pg, tenant, now_us, &burning, &why), OC_OK);
+	assert_string_equal(json_str(json_array_get(burning, 0), "alarm"), "page");
+	assert_true(json_num_or(json_object_get(json_array_get(burning, 0), "burn"), "1h", 0) > 19.9);
+	assert_true(json_num_or(json_array_get(burning, 0), "budget_left", 9) < 0);
+	cart_calls(0);
+	assert_int_equal(slo_pass(w, pg, now_us + 60 * S, &why), OC_OK);
+	assert_int_equal(pass(now_us + 61 * S).cleared, 1);
+	status = status_of(id);
+	assert_string_equal(status, "CLOSED resolved_by_itself");
+	assert_int_equal(slo_status(w, pg, tenant + 1000, now_us, &nobody, &why), OC_OK);
+	assert_null(json_str(json_array_get(nobody, 0), "alarm"));
 }
 
 static int begin(void **state)
@@ -431,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup(metric_rows_become_an_event_a_case_and_an_end, fresh),
 		cmocka_unit_test_setup(a_new_error_pattern_is_a_signal_and_a_known_one_is_none, fresh),
 		cmocka_unit_test_setup(the_story_of_a_case_is_one_list_in_the_order_of_time, fresh),
+		cmocka_unit_test_setup(an_objective_that_burns_is_a_case_and_its_state_is_shown, fresh),
 		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
 	};
 
