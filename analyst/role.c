@@ -99,7 +99,8 @@ static enum oc_err explain(struct analyst *a, const struct command *cmd, const j
 	if (err != OC_OK || !json_int_or(json_object_get(said, "looked_at"), "series", 0))
 		return err;
 	json_object_set(body, "root_cause", said);
-	both = mem_printf("%s; %s", sentence, *summary);
+	/* A cause that was found comes first; that none was found does not. */
+	both = sure > 0 ? mem_printf("%s; %s", sentence, *summary) : mem_printf("%s; %s", *summary, sentence);
 	mem_set(summary, both);
 	if (sure > *trust)
 		*trust = sure;
