@@ -21,6 +21,21 @@ struct api_ready {
 	void *ctx;
 };
 
+enum api_way { API_OTLP_METRICS, API_OTLP_LOGS, API_OTLP_TRACES, API_REMOTE_WRITE, API_LINES, API_BULK };
+
+/* One request with telemetry, and what is answered. */
+struct api_telemetry {
+	enum api_way way;
+	long long tenant_id;
+	const char *tenant, *content_type, *content_encoding, *body;
+	size_t len;
+	/* the answer */
+	int status;
+	const char *answer_type; /* constant */
+	char *answer;            /* from malloc; taken over */
+	size_t answer_len;
+};
+
 struct api_deps {
 	struct pg_pool *api_pool;    /* as opscase_api: reads, under row-level security */
 	struct pg_pool *worker_pool; /* as opscase_worker: transition(), tokens, writes with outbox rows */
@@ -40,10 +55,8 @@ struct api_deps {
 				   const char *decision_id, const char *principal, const char *role,
 				   const char *reason, bool reject, char *ret_decision,
 				   struct oc_fail *reterr);
-	/* POST /v1/metrics, OTLP/HTTP JSON. ret_answer: the body of the 200, or NULL for {}. */
-	enum oc_err (*otlp_metrics)(void *ctx, long long tenant_id, const char *tenant,
-				    const char *content_type, const char *body, size_t len,
-				    json_t **ret_answer, struct oc_fail *reterr);
+	/* The ways in for telemetry. Fills the answer when JetStream has all of it. */
+	enum oc_err (*telemetry)(void *ctx, struct api_telemetry *t, struct oc_fail *reterr);
 	/* Knowledge: what is asked by name ("put", "search", "list", "decide", "embed") with its arguments; the answer is the
 	 * caller's. `who` is the principal. OC_INVALID names the field. */
 	enum oc_err (*knowledge)(void *ctx, long long tenant_id, const char *what, const json_t *args,

@@ -67,6 +67,7 @@ void call_page(struct api_call *c, json_t *take_list,
 	       char *take_cursor); /* {"data":[..],"next_cursor":..|null} */
 void call_document(struct api_call *c, int status, json_t *take_document); /* as it is */
 void call_text(struct api_call *c, int status, const char *type, char *take_text);
+void call_bytes(struct api_call *c, int status, const char *type, char *take_bytes, size_t len);
 /* A problem document. `more` (may be NULL, taken over): errors, legal, case, ... */
 void call_problem(struct api_call *c, const struct oc_fail *fail, json_t *take_more);
 void call_header(struct api_call *c, const char *name, const char *value);

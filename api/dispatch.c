@@ -50,12 +50,17 @@ void call_page(struct api_call *c, json_t *take_list, char *take_cursor)
 	call_document(c, 200, doc);
 }
 
-void call_text(struct api_call *c, int status, const char *type, char *take_text)
+void call_bytes(struct api_call *c, int status, const char *type, char *take_bytes, size_t len)
 {
 	c->status = status;
 	http_status(c->resp, status);
 	http_content_type(c->resp, type);
-	http_answer_body(c->resp, take_text, strlen(take_text));
+	http_answer_body(c->resp, take_bytes, len);
+}
+
+void call_text(struct api_call *c, int status, const char *type, char *take_text)
+{
+	call_bytes(c, status, type, take_text, strlen(take_text));
 }
 
 /* "OC_KEY_REQUIRED" → "key-required" */

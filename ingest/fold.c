@@ -23,47 +23,52 @@ static double seconds_between(int64_t from_us, int64_t to_us)
 	return from_us > 0 && to_us > from_us ? (double)(to_us - from_us) / 1e6 : 0;
 }
 
-static void keep_times(json_t *state, const struct otlp_point *p)
+static void keep_times(json_t *state, const struct tel_point *p)
 {
 	json_object_set_new(state, "s", json_integer(p->start_us));
 	json_object_set_new(state, "t", json_integer(p->time_us));
 }
 
-static bool same_bounds(const json_t *state, const struct otlp_point *p)
+static bool same_bounds(const json_t *state, const struct tel_point *p)
 {
 	const json_t *e = json_object_get(state, "e"), *b = json_object_get(state, "b");
 
-	if (!p->bucket || json_array_size(e) != p->bounds || json_array_size(b) != p->bounds + 1)
+	if (!p->histogram->bucket || json_array_size(e) != p->histogram->bounds ||
+	    json_array_size(b) != p->histogram->bounds + 1)
 		return false;
-	for (size_t i = 0; i < p->bounds; i++)
-		if (json_number_value(json_array_get(e, i)) != p->bound[i])
+	for (size_t i = 0; i < p->histogram->bounds; i++)
+		if (json_number_value(json_array_get(e, i)) != p->histogram->bound[i])
 			return false;
 	return true;
 }
 
 /* The whole of the point, as if nothing had been before it. */
-static void whole(const struct otlp_point *p, struct fold_delta *d)
+static void whole(const struct tel_point *p, struct fold_delta *d)
 {
+	const struct tel_histogram *h = p->histogram;
+
 	d->value = p->value;
-	d->count = p->count;
-	d->has_sum = p->has_sum;
-	d->sum = p->sum;
-	d->has_min = p->has_min;
-	d->min = p->min;
-	d->has_max = p->has_max;
-	d->max = p->max;
-	if (p->bucket) {
-		d->bounds = p->bounds;
-		d->bound_ref = p->bound;
-		d->bucket = mem_array(p->bounds + 1, sizeof(*d->bucket));
-		memcpy(d->bucket, p->bucket, (p->bounds + 1) * sizeof(*d->bucket));
+	if (!h)
+		return;
+	d->count = h->count;
+	d->has_sum = h->has_sum;
+	d->sum = h->sum;
+	d->has_min = h->has_min;
+	d->min = h->min;
+	d->has_max = h->has_max;
+	d->max = h->max;
+	if (h->bucket) {
+		d->bounds = h->bounds;
+		d->bound_ref = h->bound;
+		d->bucket = mem_array(h->bounds + 1, sizeof(*d->bucket));
+		memcpy(d->bucket, h->bucket, (h->bounds + 1) * sizeof(*d->bucket));
 	}
 }
 
 /* False: something got smaller, so the series began anew in between. */
-static bool subtract(const struct otlp_point *p, const json_t *state, struct fold_delta *d)
+static bool subtract(const struct tel_point *p, const json_t *state, struct fold_delta *d)
 {
-	if (p->kind == OTLP_SUM) {
+	if (p->kind == TEL_SUM) {
 		double last = json_num_or(state, "v", 0);
 
 		if (p->value < last)
@@ -71,59 +76,59 @@ static bool subtract(const struct otlp_point *p, const json_t *state, struct fol
 		d->value = p->value - last;
 		return true;
 	}
-	if (p->count < (uint64_t)json_int_or(state, "n", 0))
+	if (p->histogram->count < (uint64_t)json_int_or(state, "n", 0))
 		return false;
-	d->count = p->count - (uint64_t)json_int_or(state, "n", 0);
-	if (p->has_sum && json_object_get(state, "u")) {
+	d->count = p->histogram->count - (uint64_t)json_int_or(state, "n", 0);
+	if (p->histogram->has_sum && json_object_get(state, "u")) {
 		d->has_sum = true;
-		d->sum = p->sum - json_num_or(state, "u", 0);
+		d->sum = p->histogram->sum - json_num_or(state, "u", 0);
 	}
 	if (same_bounds(state, p)) {
 		const json_t *b = json_object_get(state, "b");
 
-		d->bucket = mem_array(p->bounds + 1, sizeof(*d->bucket));
-		d->bounds = p->bounds;
-		d->bound_ref = p->bound;
-		for (size_t i = 0; i <= p->bounds; i++) {
+		d->bucket = mem_array(p->histogram->bounds + 1, sizeof(*d->bucket));
+		d->bounds = p->histogram->bounds;
+		d->bound_ref = p->histogram->bound;
+		for (size_t i = 0; i <= p->histogram->bounds; i++) {
 			uint64_t last = (uint64_t)json_integer_value(json_array_get(b, i));
 
-			if (p->bucket[i] < last) {
+			if (p->histogram->bucket[i] < last) {
 				fold_delta_done(d);
 				d->kind = p->kind;
 				return false;
 			}
-			d->bucket[i] = p->bucket[i] - last;
+			d->bucket[i] = p->histogram->bucket[i] - last;
 		}
 	}
 	return true;
 }
 
-static void keep(json_t *state, const struct otlp_point *p)
+static void keep(json_t *state, const struct tel_point *p)
 {
 	keep_times(state, p);
-	if (p->kind == OTLP_SUM) {
+	if (p->kind == TEL_SUM) {
 		json_object_set_new(state, "v", json_real(p->value));
 		return;
 	}
-	json_object_set_new(state, "n", json_integer((json_int_t)p->count));
+	json_object_set_new(state, "n", json_integer((json_int_t)p->histogram->count));
 	json_object_del(state, "u");
 	json_object_del(state, "b");
 	json_object_del(state, "e");
-	if (p->has_sum)
-		json_object_set_new(state, "u", json_real(p->sum));
-	if (p->bucket) {
+	if (p->histogram->has_sum)
+		json_object_set_new(state, "u", json_real(p->histogram->sum));
+	if (p->histogram->bucket) {
 		json_t *b = json_array(), *e = json_array();
 
-		for (size_t i = 0; i < p->bounds; i++)
-			json_array_append_new(e, json_real(p->bound[i]));
-		for (size_t i = 0; i <= p->bounds; i++)
-			json_array_append_new(b, json_integer((json_int_t)p->bucket[i]));
+		for (size_t i = 0; i < p->histogram->bounds; i++)
+			json_array_append_new(e, json_real(p->histogram->bound[i]));
+		for (size_t i = 0; i <= p->histogram->bounds; i++)
+			json_array_append_new(b, json_integer((json_int_t)p->histogram->bucket[i]));
 		json_object_set_new(state, "b", b);
 		json_object_set_new(state, "e", e);
 	}
 }
 
-enum fold_result fold_point(const struct otlp_point *p, json_t *state, int64_t fresh_us,
+enum fold_result fold_point(const struct tel_point *p, json_t *state, int64_t fresh_us,
 			    struct fold_delta *ret)
 {
 	bool first = !json_object_get(state, "t"), anew;
@@ -132,8 +137,8 @@ enum fold_result fold_point(const struct otlp_point *p, json_t *state, int64_t f
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = p->kind;
 	/* a sum that may go down is a level, once it is cumulative */
-	if (p->kind == OTLP_GAUGE || (p->kind == OTLP_SUM && p->cumulative && !p->monotonic)) {
-		ret->kind = OTLP_GAUGE;
+	if (p->kind == TEL_GAUGE || (p->kind == TEL_SUM && p->cumulative && !p->monotonic)) {
+		ret->kind = TEL_GAUGE;
 		ret->value = p->value;
 		return FOLD_TAKEN;
 	}
@@ -280,16 +285,20 @@ static void add_histogram(struct fold_row *row, const struct fold_delta *d)
 void fold_add(struct fold_row *row, const struct fold_delta *d, int bucket_s)
 {
 	switch (d->kind) {
-	case OTLP_GAUGE:
+	case TEL_GAUGE:
 		add_sample(row, d->value, d->value);
 		break;
-	case OTLP_SUM:
+	case TEL_SUM:
 		add_sample(row, d->value / (d->seconds > 0 ? d->seconds : bucket_s), d->value);
 		break;
-	case OTLP_HISTOGRAM:
+	case TEL_HISTOGRAM:
 		add_histogram(row, d);
 		break;
 	}
+}
+
+void fold_end(struct fold_row *row)
+{
 	if (row->sketch_whole && row->sketch && sketch_count(row->sketch)) {
 		row->p95 = sketch_quantile(row->sketch, 0.95);
 		/* the sketch's answer is the middle of a bin: never outside of what was seen */

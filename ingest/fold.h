@@ -6,7 +6,8 @@
  * from its buckets, with the values of a bucket spread evenly over it. */
 #pragma once
 #include "domain/sketch.h"
-#include "ingest/otlp_json.h"
+#include "ingest/telemetry.h"
+#include "wire/json/json.h"
 
 /* One row of metric_1m while points are folded into it. */
 struct fold_row {
@@ -26,7 +27,7 @@ enum fold_result {
 
 /* What a point adds by itself. */
 struct fold_delta {
-	enum otlp_kind kind;
+	enum tel_point_kind kind;
 	double value;   /* gauge: the value; sum: the increase */
 	double seconds; /* the time an increase covers; 0: not known */
 	uint64_t count; /* histogram, from here on */
@@ -41,7 +42,9 @@ void fold_delta_done(struct fold_delta *d);
 /* `state` is what the series kept ({} at first) and is changed in place for cumulative points. Points of one
  * series come in order of time. fresh_us: a cumulative series that began no longer than this before its
  * first point counts from its beginning; an older one only from the next point on. */
-enum fold_result fold_point(const struct otlp_point *p, json_t *state, int64_t fresh_us,
+enum fold_result fold_point(const struct tel_point *p, json_t *state, int64_t fresh_us,
 			    struct fold_delta *ret);
 /* A new row is zeroed with sketch_whole true. */
 void fold_add(struct fold_row *row, const struct fold_delta *d, int bucket_s);
+/* After the last fold_add(): p95 from the sketch. */
+void fold_end(struct fold_row *row);

@@ -27,17 +27,33 @@ static json_t *runbooks(void *ctx)
 	return planner_runbooks_json(((struct hooks *)ctx)->planner);
 }
 
-static enum oc_err otlp_metrics(void *ctx, long long tenant_id, const char *tenant, const char *content_type,
-				const char *body, size_t len, json_t **ret_answer, struct oc_fail *reterr)
+static enum oc_err telemetry(void *ctx, struct api_telemetry *t, struct oc_fail *reterr)
 {
-	AUTO(str) char *answer = NULL;
-	enum oc_err err =
-		ingest_otlp_metrics(((struct hooks *)ctx)->ingest, tenant_id, body, len, &answer, reterr);
+	static const enum receive_way ways[] = {
+		[API_OTLP_METRICS] = RECEIVE_OTLP_METRICS,
+		[API_OTLP_LOGS] = RECEIVE_OTLP_LOGS,
+		[API_OTLP_TRACES] = RECEIVE_OTLP_TRACES,
+		[API_REMOTE_WRITE] = RECEIVE_REMOTE_WRITE,
+		[API_LINES] = RECEIVE_LINES,
+		[API_BULK] = RECEIVE_BULK,
+	};
+	const struct receive_request q = { .way = ways[t->way],
+					   .tenant_id = t->tenant_id,
+					   .tenant = t->tenant,
+					   .content_type = t->content_type,
+					   .content_encoding = t->content_encoding,
+					   .body = t->body,
+					   .len = t->len };
+	struct receive_answer a = { 0 };
+	enum oc_err err = receive(&((struct hooks *)ctx)->receiver, &q, &a, reterr);
 
-	(void)tenant, (void)content_type;
-	if (err == OC_OK && answer)
-		err = json_read_own(answer, ret_answer, reterr);
-	return err;
+	if (err != OC_OK)
+		return err;
+	t->status = a.status;
+	t->answer_type = a.content_type;
+	t->answer = a.body;
+	t->answer_len = a.len;
+	return OC_OK;
 }
 
 static enum oc_err knowledge(void *ctx, long long tenant_id, const char *what, const json_t *args,
@@ -77,7 +93,7 @@ void hooks_into(struct hooks *h, struct api_deps *deps)
 {
 	deps->may_approve = may_approve;
 	deps->runbooks = runbooks;
-	deps->otlp_metrics = otlp_metrics;
+	deps->telemetry = h->receiver.bus_ref ? telemetry : NULL;
 	deps->knowledge = knowledge;
 	deps->permits = hooks_permits;
 	deps->webhook_secret = webhook_secret;

@@ -3,14 +3,14 @@
 #include "analyst/slo_watch.h"
 #include "api/api.h"
 #include "gatekeeper/role.h"
-#include "ingest/otlp_metrics.h"
+#include "ingest/receive.h"
 #include "librarian/library.h"
 #include "planner/role.h"
 
 struct hooks {
 	struct gate *gate;
 	struct planner *planner;
-	struct ingest *ingest;
+	struct receiver receiver; /* bus_ref NULL: nothing is received */
 	char *secrets_dir; /* lent, or NULL */
 	const struct slo_watch *slos;
 	struct library *library;

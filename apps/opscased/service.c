@@ -20,6 +20,7 @@
 #include "base/waker.h"
 #include "detail/sink.h"
 #include "detail/sweep.h"
+#include "ingest/aggregator.h"
 #include "librarian/library.h"
 #include "librarian/role.h"
 #include "orchestrator/janitor.h"
@@ -52,7 +53,7 @@ struct service {
 	struct analyst *analyst;
 	struct opener *opener;
 	struct slo_watch *slos;
-	struct ingest *ingest;
+	struct aggregators *aggregators;
 	struct executor *executor;
 	struct pg_pool *role_pool, *api_pool, *door_pool;
 	struct bus *bus;
@@ -436,11 +437,9 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 	s->api_pool = pg_pool_new(setting_text(st, SET_DB_API), "api", pool);
 	s->door_pool = pg_pool_new(s->db_worker, "api-door", pool);
 	s->ready[0] = (struct api_ready){ .name = "nats", .check = nats_ready, .ctx = s };
-	s->ingest = ingest_new(&(struct ingest_config){ .bucket_s = (int)setting_int(st, SET_WINDOW_METRIC_S),
-							.delay_s = (int)setting_int(st, SET_WINDOW_DELAY_S) },
-			       s->door_pool);
-	s->hooks.ingest = s->ingest;
 	s->hooks.secrets_dir = s->secrets_dir;
+	s->hooks.receiver = (struct receiver){ .bus_ref = s->bus,
+					       .partitions = (unsigned)setting_int(st, SET_TEL_PARTITIONS) };
 	deps = (struct api_deps){ .api_pool = s->api_pool,
 				  .worker_pool = s->door_pool,
 				  .waiters_ref = s->waiters,
@@ -451,6 +450,22 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 				  .ready = s->ready };
 	hooks_into(&s->hooks, &deps);
 	return api_start(&cfg, &deps, &s->api, reterr);
+}
+
+static enum oc_err start_ingest(struct service *s, const struct settings *st, struct oc_fail *reterr)
+{
+	const struct aggregator_config config = {
+		.window = { .bucket_s = (int)setting_int(st, SET_WINDOW_METRIC_S),
+                           .delay_s = (int)setting_int(st, SET_WINDOW_DELAY_S),
+                           .max_age_s = (int)setting_int(st, SET_WINDOW_MAX_AGE_S),
+                           .drop_late = str_eq(setting_text(st, SET_WINDOW_LATE), "drop") },
+		.partitions = (unsigned)setting_int(st, SET_TEL_PARTITIONS),
+		.bus_ref = s->bus,
+		.conninfo = s->db_worker,
+		.detail_ref = s->detail,
+	};
+
+	return has(st, "ingest") ? aggregators_start(&config, &s->aggregators, reterr) : OC_OK;
 }
 
 enum oc_err service_start(const struct settings *st, struct service **ret, struct oc_fail *reterr)
@@ -473,7 +488,8 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 						     .token = setting_text(st, SET_NATS_TOKEN),
 						     .name = "opscased",
 						     .prefix = setting_text(st, SET_NATS_PREFIX),
-						     .replicas = (int)setting_int(st, SET_NATS_REPLICAS) },
+						     .replicas = (int)setting_int(st, SET_NATS_REPLICAS),
+						     .tel_bytes = setting_int(st, SET_TEL_STREAM_MB) << 20 },
 			       &s->bus, reterr);
 	if (err == OC_OK)
 		err = bus_listen(s->bus, "evt.case.transition.v1.*", on_transition_fact, s, reterr);
@@ -481,6 +497,8 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 		err = start_orchestrator(s, st, reterr);
 	if (err == OC_OK)
 		err = start_workers(s, st, reterr);
+	if (err == OC_OK)
+		err = start_ingest(s, st, reterr);
 	if (err == OC_OK)
 		err = start_opener(s, st, reterr);
 	if (err == OC_OK && has(st, "api"))
@@ -536,6 +554,7 @@ void service_stop(struct service *s)
 	relay_stop(s->relay);
 	transition_set_waker(NULL);
 	transition_set_handover(NULL);
+	aggregators_stop(s->aggregators);
 	bus_close(s->bus);
 	executor_free(s->executor);
 	detail_store_close(s->detail);
@@ -550,7 +569,6 @@ void service_stop(struct service *s)
 	gate_free(s->gate);
 	host_free(s->host);
 	registry_free(s->registry);
-	ingest_free(s->ingest);
 	pg_pool_free(s->role_pool);
 	pg_pool_free(s->api_pool);
 	pg_pool_free(s->door_pool);

@@ -10,18 +10,18 @@
 #define S     INT64_C(1000000)
 #define FRESH (120 * S)
 
-static struct otlp_point counter(int64_t start_s, int64_t at_s, double value)
+static struct tel_point counter(int64_t start_s, int64_t at_s, double value)
 {
-	return (struct otlp_point){ .kind = OTLP_SUM,
-				    .cumulative = true,
-				    .monotonic = true,
-				    .start_us = start_s * S,
-				    .time_us = at_s * S,
-				    .value = value };
+	return (struct tel_point){ .kind = TEL_SUM,
+				   .cumulative = true,
+				   .monotonic = true,
+				   .start_us = start_s * S,
+				   .time_us = at_s * S,
+				   .value = value };
 }
 
 /* -1: not taken */
-static double increase(json_t *state, struct otlp_point p, double *ret_seconds)
+static double increase(json_t *state, struct tel_point p, double *ret_seconds)
 {
 	struct fold_delta d;
 	enum fold_result r = fold_point(&p, state, FRESH, &d);
@@ -93,13 +93,13 @@ static void an_old_or_repeated_point_adds_nothing(void **state)
 static void a_cumulative_sum_that_may_fall_is_a_level(void **state)
 {
 	AUTO(json) json_t *kept = json_object();
-	struct otlp_point p = counter(1000, 90000, 12);
+	struct tel_point p = counter(1000, 90000, 12);
 	struct fold_delta d;
 
 	(void)state;
 	p.monotonic = false;
 	assert_int_equal(fold_point(&p, kept, FRESH, &d), FOLD_TAKEN);
-	assert_int_equal(d.kind, OTLP_GAUGE);
+	assert_int_equal(d.kind, TEL_GAUGE);
 	assert_true(d.value == 12);
 }
 
@@ -109,9 +109,10 @@ static void gauges_give_average_max_min_and_sum(void **state)
 
 	(void)state;
 	for (int i = 1; i <= 100; i++)
-		fold_add(&row, &(struct fold_delta){ .kind = OTLP_GAUGE, .value = i }, 60);
+		fold_add(&row, &(struct fold_delta){ .kind = TEL_GAUGE, .value = i }, 60);
 	assert_int_equal(row.count, 100);
 	assert_true(fabs(row.avg - 50.5) < 1e-9 && row.sum == 5050 && row.min == 1 && row.max == 100);
+	fold_end(&row);
 	assert_true(fabs(row.p95 - 95) <= 1.0);
 	fold_row_done(&row);
 }
@@ -121,33 +122,31 @@ static void counters_give_rates_and_the_increase(void **state)
 	struct fold_row row = { .sketch_whole = true };
 
 	(void)state;
-	fold_add(&row, &(struct fold_delta){ .kind = OTLP_SUM, .value = 20, .seconds = 10 }, 60);
-	fold_add(&row, &(struct fold_delta){ .kind = OTLP_SUM, .value = 60, .seconds = 10 }, 60);
+	fold_add(&row, &(struct fold_delta){ .kind = TEL_SUM, .value = 20, .seconds = 10 }, 60);
+	fold_add(&row, &(struct fold_delta){ .kind = TEL_SUM, .value = 60, .seconds = 10 }, 60);
 	assert_true(row.sum == 80 && fabs(row.avg - 4) < 1e-9 && row.max == 6 && row.min == 2);
 	/* no time given: as if it were the bucket's */
-	fold_add(&row, &(struct fold_delta){ .kind = OTLP_SUM, .value = 60 }, 60);
+	fold_add(&row, &(struct fold_delta){ .kind = TEL_SUM, .value = 60 }, 60);
 	assert_true(row.min == 1);
 	fold_row_done(&row);
 }
 
 static const double bounds[] = { 10, 20, 50, 100 };
 
-static struct otlp_point histogram(int64_t at_s, uint64_t counts[5], double sum, bool cumulative)
+static struct tel_point histogram(struct tel_histogram *h, int64_t at_s, const uint64_t counts[5], double sum,
+				  bool cumulative)
 {
-	struct otlp_point p = { .kind = OTLP_HISTOGRAM,
-				.cumulative = cumulative,
-				.monotonic = true,
-				.start_us = 1000 * S,
-				.time_us = at_s * S,
-				.has_sum = true,
-				.sum = sum,
-				.bounds = 4,
-				.bound = (double *)bounds,
-				.bucket = counts };
-
+	*h = (struct tel_histogram){
+		.has_sum = true, .sum = sum, .bounds = 4, .bound = bounds, .bucket = counts
+	};
 	for (int i = 0; i < 5; i++)
-		p.count += counts[i];
-	return p;
+		h->count += counts[i];
+	return (struct tel_point){ .kind = TEL_HISTOGRAM,
+				   .cumulative = cumulative,
+				   .monotonic = true,
+				   .start_us = 1000 * S,
+				   .time_us = at_s * S,
+				   .histogram = h };
 }
 
 static void a_histogram_gives_average_and_p95(void **state)
@@ -155,7 +154,8 @@ static void a_histogram_gives_average_and_p95(void **state)
 	AUTO(json) json_t *kept = json_object();
 	struct fold_row row = { .sketch_whole = true };
 	uint64_t counts[5] = { 0, 90, 0, 10, 0 };
-	struct otlp_point p = histogram(2000, counts, 90 * 15 + 10 * 75, false);
+	struct tel_histogram h;
+	struct tel_point p = histogram(&h, 2000, counts, 90 * 15 + 10 * 75, false);
 	struct fold_delta d;
 
 	(void)state;
@@ -165,6 +165,7 @@ static void a_histogram_gives_average_and_p95(void **state)
 	assert_int_equal(row.count, 100);
 	assert_true(fabs(row.avg - 21) < 1e-9);
 	/* the 95th of 100 is in the middle of the bucket from 50 to 100 */
+	fold_end(&row);
 	assert_true(row.p95 > 65 && row.p95 < 80);
 	assert_true(row.min == 10 && row.max == 100);
 	fold_row_done(&row);
@@ -176,8 +177,10 @@ static void a_cumulative_histogram_is_taken_by_its_difference(void **state)
 	struct fold_row row = { .sketch_whole = true };
 	uint64_t before[5] = { 0, 1000, 0, 0, 0 }, after[5] = { 0, 1000, 0, 10, 0 },
 		 anew[5] = { 3, 0, 0, 0, 0 };
-	struct otlp_point a = histogram(90000, before, 15000, true), b = histogram(90010, after, 15750, true),
-			  c = histogram(90020, anew, 15, true);
+	struct tel_histogram h[3];
+	struct tel_point a = histogram(&h[0], 90000, before, 15000, true),
+			 b = histogram(&h[1], 90010, after, 15750, true),
+			 c = histogram(&h[2], 90020, anew, 15, true);
 	struct fold_delta d;
 
 	(void)state;
@@ -188,6 +191,7 @@ static void a_cumulative_histogram_is_taken_by_its_difference(void **state)
 	fold_add(&row, &d, 60);
 	fold_delta_done(&d);
 	/* the thousand fast ones from before do not hide the ten slow ones */
+	fold_end(&row);
 	assert_true(row.p95 > 50 && fabs(row.avg - 75) < 1e-9);
 	assert_int_equal(fold_point(&c, kept, FRESH, &d), FOLD_TAKEN);
 	assert_int_equal(d.count, 3);
@@ -200,9 +204,10 @@ static void a_histogram_without_buckets_makes_no_p95_up(void **state)
 	struct fold_row row = { .sketch_whole = true };
 
 	(void)state;
-	fold_add(&row, &(struct fold_delta){ .kind = OTLP_HISTOGRAM, .count = 3, .has_sum = true, .sum = 3 },
+	fold_add(&row, &(struct fold_delta){ .kind = TEL_HISTOGRAM, .count = 3, .has_sum = true, .sum = 3 },
 		 60);
 	assert_true(row.has_avg && row.avg == 1 && row.count == 3);
+	fold_end(&row);
 	assert_false(row.has_p95);
 	assert_null(row.sketch);
 	fold_row_done(&row);

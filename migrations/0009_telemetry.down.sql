@@ -1,0 +1,2 @@
+DROP TABLE call_pending;
+DROP TABLE tel_position;
