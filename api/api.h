@@ -14,6 +14,14 @@ struct detail_store;
 struct waiters;
 struct plan_contract;
 
+/* POST /topology/import, as asked for. */
+struct api_topology_ask {
+	long long tenant_id;
+	const char *stack, *inventory; /* or NULL */
+	bool applied, force, dry_run;
+	int64_t at_us; /* 0: now */
+};
+
 struct api_ready {
 	const char *name; /* "nats", "migrations" */
 	/* True when ready. Puts a word for people into `word` either way. */
@@ -61,6 +69,9 @@ struct api_deps {
 	 * caller's. `who` is the principal. OC_INVALID names the field. */
 	enum oc_err (*knowledge)(void *ctx, long long tenant_id, const char *what, const json_t *args,
 				 const char *who, json_t **ret_answer, struct oc_fail *reterr);
+	/* A description of an installation: read, compared, stored. ret_answer: what it did; the caller owns it. */
+	enum oc_err (*topology)(void *ctx, const struct api_topology_ask *ask, const char *body, size_t len,
+				json_t **ret_answer, struct oc_fail *reterr);
 	/* The runbooks, [{"id","title","params",...}]; the caller owns it. */
 	json_t *(*runbooks)(void *ctx);
 	/* The objectives with their state; the caller owns it. NULL: there are none. */

@@ -57,6 +57,8 @@ const struct retention_rule retention_rules[] = {
 	{ "detail_filter",       "ingest",       WITH_PARENT, 0,    NULL,							     "with its locator"                          },
 	{ "topo_edge_time",      "ingest",       BY_AGE,      365,  "upper(valid) < limit_at",
          "edges that ended; open ones stay"																       },
+	{ "topo_resource",       "ingest",       BY_AGE,      365,  "gone_at < limit_at",                                             "no longer described"                       },
+	{ "topo_discovery",      "ingest",       BY_AGE,      365,  "created_at < limit_at",                                          "what each reading did"                     },
 	{ "kb_doc",              "librarian",    KEEP,        0,    NULL,							     "knowledge"                                 },
 	{ "kb_chunk",            "librarian",    WITH_PARENT, 0,    NULL,							     "with its document"                         },
 	{ "kb_state",            "librarian",    KEEP,        0,    NULL,							     "one row per tenant"                        },

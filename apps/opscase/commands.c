@@ -172,6 +172,28 @@ static options migrate_options = {
         OPT_DB, OPT_YES, END
 };
 static options db_options = { OPT_DB, END };
+static options import_options = {
+	{ "stack",     "NAME", "tells descriptions apart; Pulumi's says its own"                       },
+	{ "inventory", "PATH", "Ansible: this file or folder of it only"                               },
+	{ "applied",   NULL,   "a Terraform plan that was carried out: its changes become deployments" },
+	{ "force",     NULL,   "close whatever is gone, however much that is"                          },
+	{ "at",        "TIME", "when it was so; now by default"                                        },
+	END,
+};
+static options describe_options = {
+	{ "stack",     "NAME", "tells descriptions apart"                  },
+	{ "inventory", "PATH", "Ansible: this file or folder of it only"   },
+	{ "applied",   NULL,   "a Terraform plan as if it was carried out" },
+	END,
+};
+static options edges_options = {
+	{ "at",       "TIME", "as it was then, like 2026-01-02T03:04:05Z" },
+	{ "source",   "NAME", "iac, ansible, otlp or ebpf only"           },
+	{ "relation", "NAME", "DEPENDS_ON, RUNS_ON or CALLS only"         },
+	{ "resource", "URN",  "edges of this one only"                    },
+	{ "limit",    "N",    "at most so many; 200 by default"           },
+	END,
+};
 static options tenant_options = {
 	{ "name",    "TEXT",       "for people"                                     },
 	{ "label",   "NAME=VALUE", "env=prod, ...; policies can ask for it"         },
@@ -314,6 +336,13 @@ const struct cli_command cli_commands[] = {
          detail_options, 0 },
 	{ "detail trace", "TRACE_ID", cli_detail_trace,
          "every raw line of one trace; exit code 66 when there is none", NULL, trace_options, 0 },
+	{ "topology show", "PATH", cli_topology_show,
+         "what a Terraform, Pulumi or Ansible description says there is", "PATH is a state file, the output of `terraform show -json` or `pulumi stack export`, or the folder of an Ansible project.",
+         describe_options, CLI_LOCAL },
+	{ "topology import", "PATH", cli_topology_import,
+         "compare a description with what is known, and store it", "New edges open, gone ones close; what another version says becomes a deployment. A reading that shrank by more than\n"
+	  "half closes nothing and says so, unless --force.", import_options, 0 },
+	{ "topology list", "", cli_topology_list, "who needs whom, now or earlier", NULL, edges_options, 0 },
 
 	{ "tenant create", "CODE", cli_tenant_create, "make a tenant", NULL, tenant_options, 0 },
 	{ "tenant list", "", cli_tenant_list, "list tenants", NULL, NULL, 0 },

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "librarian/desk.h"
+#include "ingest/discovery.h"
 
 bool hooks_permits(void *ctx, const char *need, const char *tenant)
 {
@@ -89,12 +90,37 @@ static enum oc_err slos(void *ctx, long long tenant_id, json_t **ret, struct oc_
 	return err;
 }
 
+static enum oc_err topology(void *ctx, const struct api_topology_ask *ask, const char *body, size_t len,
+			    json_t **ret_answer, struct oc_fail *reterr)
+{
+	AUTO(json) json_t *doc = NULL;
+	struct topo_file *files = NULL;
+	size_t count = 0;
+	enum oc_err err = discovery_files(body, len, &doc, &files, &count, reterr);
+
+	if (err != OC_OK)
+		return err;
+	err = discovery_run(
+		((struct hooks *)ctx)->pool, files, count,
+		&(struct discovery_ask){
+			.tenant_id = ask->tenant_id,
+			.how = { .stack = ask->stack, .inventory = ask->inventory, .applied = ask->applied },
+			.at_us = ask->at_us,
+			.force = ask->force,
+			.dry_run = ask->dry_run
+        },
+		ret_answer, reterr);
+	free(files);
+	return err;
+}
+
 void hooks_into(struct hooks *h, struct api_deps *deps)
 {
 	deps->may_approve = may_approve;
 	deps->runbooks = runbooks;
 	deps->telemetry = h->receiver.bus_ref ? telemetry : NULL;
 	deps->knowledge = knowledge;
+	deps->topology = topology;
 	deps->permits = hooks_permits;
 	deps->webhook_secret = webhook_secret;
 	deps->slo_status = slos;

@@ -67,6 +67,8 @@ static const char SEED[] =
 	"INSERT INTO log_pattern (tenant_id, pattern) VALUES (t, 'p');"
 	"INSERT INTO topo_edge_time (tenant_id, src_resource_id, dst_resource_id, relation, source, valid)"
 	" VALUES (t, 1, 2, 'CALLS', 'otlp', '[2026-01-01,)');"
+	"INSERT INTO topo_resource VALUES (t, 'iac', 's', 1, 'a', '{}', now(), now());"
+	"INSERT INTO topo_discovery (tenant_id, source, stack, at, status) VALUES (t, 'iac', 's', now(), 'applied');"
 	"INSERT INTO kb_doc (tenant_id, title) VALUES (t, 'd');"
 	"INSERT INTO kb_chunk (tenant_id, doc_id, chunk_idx, content) VALUES (t, 1, 0, 'c');"
 	"INSERT INTO kb_state (tenant_id) VALUES (t);"
