@@ -72,8 +72,8 @@ def col(rows, key):
     return [r[key] for r in rows]
 
 
-NOTE = ("ours: open and decide (commit), lease (commit), a call of noop in its shared runner, product and event (commit), second decision (commit), over"
-        " NATS with sync_interval: always; DBOS: a workflow of two runStep, empty functions in its own process; Restate: a handler of two ctx.run,"
+NOTE = ("ours: open and decide (commit), lease, a call of noop in its shared runner, product and event, second decision (commit, which takes the two before"
+        " along to the disk), from hand to hand, facts and events published behind it; DBOS: a workflow of two runStep, empty functions in its own process; Restate: a handler of two ctx.run,"
         " called through the ingress; all at 32 in flight, nothing pinned, PostgreSQL with fsync for ours and DBOS")
 figure("flow", "two-step flows", col(ours, "rate"), "flows/s", "DBOS 5.3.0", col(peer, "rate"), target=12, cpu_s_per_1000=percentile(col(ours, "cpu"), 50),
        peer_cpu_s_per_1000=percentile(col(peer, "cpu"), 50), p50_ms=percentile(col(ours, "p50_ms"), 50), note=NOTE)

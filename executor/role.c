@@ -34,6 +34,7 @@ static bool lock_targets(struct run *r)
 			targets[n++] = step_target(s);
 	}
 	qsort(targets, n, sizeof(*targets), by_text);
+	r->locks = n > 0;
 	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
 	snprintf(ms, sizeof(ms), "%d", LEASE_MS);
 	for (size_t i = 0; i < n && ours; i++) {
@@ -53,6 +54,8 @@ static void unlock_targets(struct run *r)
 {
 	char tenant[24];
 
+	if (!r->locks)
+		return;
 	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
 	(void)!pg_query(r->pg, SQL_TARGET_UNLOCK, PG_ARGS(tenant, r->id), NULL, NULL);
 }
@@ -231,7 +234,9 @@ static enum oc_err exec_work(void *ctx, const struct command *cmd, struct answer
 		       &opened, reterr);
 	if (err == OC_OK) {
 		snprintf(r.id, sizeof(r.id), "%s", pg_text(opened, 0, 0));
-		err = pg_query(r.pg, SQL_EXEC_STEPS, PG_ARGS(tenant, r.id), &rows, reterr);
+		/* A run that is new has no steps yet. */
+		if (!pg_bool(opened, 0, 2))
+			err = pg_query(r.pg, SQL_EXEC_STEPS, PG_ARGS(tenant, r.id), &rows, reterr);
 	}
 	FAULT_POINT("exec.opened");
 	for (unsigned i = 0; err == OC_OK && i < pg_rows(rows); i++)

@@ -31,6 +31,7 @@ struct run {
 	struct pg *pg;
 	struct host_leash *leash;
 	int applied, dispatched;
+	bool locks;        /* it has targets that nobody else may touch meanwhile */
 	bool smudged;      /* a try of the current step may have changed something */
 	char barred[1024]; /* why nothing more may be dispatched; open intents are still settled */
 	char reason[1600];

@@ -204,10 +204,21 @@ static void run_adapter(struct run *r, const struct plan_step *s, int seq, int a
 		       NULL);
 }
 
+/* What the case is asked about while the run goes on; in the transaction of what it counts. */
+static enum oc_err send_counts(struct run *r, struct oc_fail *reterr)
+{
+	char tenant[24], applied[16], dispatched[16];
+
+	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
+	snprintf(applied, sizeof(applied), "%d", r->applied);
+	snprintf(dispatched, sizeof(dispatched), "%d", r->dispatched);
+	return pg_send(r->pg, SQL_EXEC_RUN_COUNT, PG_ARGS(r->id, tenant, applied, dispatched), reterr);
+}
+
 static enum oc_err write_intent(struct run *r, const struct plan_step *s, int seq, int attempt,
 				const char *before, long long *ret_id, struct oc_fail *reterr)
 {
-	AUTO(pg_result) struct pg_result *row = NULL;
+	struct pg_result *res[2] = { 0 };
 	AUTO(str) char *target = step_target(s);
 	char tenant[24], seq_text[16], attempt_text[16], epoch[16], cmd[24], key[HASH_HEX];
 	enum oc_err err;
@@ -218,26 +229,24 @@ static enum oc_err write_intent(struct run *r, const struct plan_step *s, int se
 	snprintf(attempt_text, sizeof(attempt_text), "%d", attempt);
 	snprintf(epoch, sizeof(epoch), "%d", r->cmd->epoch);
 	snprintf(cmd, sizeof(cmd), "%lld", r->cmd->id);
-	err = pg_query(r->pg, SQL_EXEC_INTENT,
-		       PG_ARGS(tenant, r->id, r->cmd->case_id, seq_text, attempt_text, s->action, target,
-			       s->params, key, epoch, r->cmd->lease_token, before, cmd),
-		       &row, reterr);
-	if (err != OC_OK)
-		return err;
-	if (pg_rows(row) == 0)
-		return oc_fail(reterr, OC_STALE, "the lease is lost, or cancel was asked");
-	*ret_id = pg_int(row, 0, 0);
-	return OC_OK;
-}
-
-static enum oc_err write_counts(struct run *r, struct oc_fail *reterr)
-{
-	char tenant[24], applied[16], dispatched[16];
-
-	snprintf(tenant, sizeof(tenant), "%lld", r->cmd->tenant_id);
-	snprintf(applied, sizeof(applied), "%d", r->applied);
-	snprintf(dispatched, sizeof(dispatched), "%d", r->dispatched);
-	return pg_query(r->pg, SQL_EXEC_RUN_COUNT, PG_ARGS(r->id, tenant, applied, dispatched), NULL, reterr);
+	/* Without BEGIN: what one round trip sends is one transaction. */
+	err = send_counts(r, reterr);
+	if (err == OC_OK)
+		err = pg_send(r->pg, SQL_EXEC_INTENT,
+			      PG_ARGS(tenant, r->id, r->cmd->case_id, seq_text, attempt_text, s->action,
+				      target, s->params, key, epoch, r->cmd->lease_token, before, cmd),
+			      reterr);
+	if (err == OC_OK)
+		err = pg_sync(r->pg, res, 2, reterr);
+	else
+		pg_rollback(r->pg);
+	if (err == OC_OK && pg_rows(res[1]) == 0)
+		err = oc_fail(reterr, OC_STALE, "the lease is lost, or cancel was asked");
+	else if (err == OC_OK)
+		*ret_id = pg_int(res[1], 0, 0);
+	pg_result_free(res[0]);
+	pg_result_free(res[1]);
+	return err;
 }
 
 static long long write_locator(struct run *r, const struct try *t)
@@ -295,13 +304,13 @@ static enum oc_err write_result(struct run *r, const struct plan_step *s, int se
 				      r->cmd->trace_id),
 			      reterr);
 	if (err == OC_OK)
+		err = send_counts(r, reterr);
+	if (err == OC_OK)
 		err = pg_send(r->pg, "COMMIT", PG_NO_ARGS, reterr);
 	if (err == OC_OK)
 		err = pg_sync(r->pg, NULL, 0, reterr);
 	if (err != OC_OK)
 		pg_rollback(r->pg);
-	else
-		(void)!write_counts(r, NULL);
 	return err;
 }
 
@@ -498,7 +507,6 @@ enum run_end run_step(struct run *r, const struct plan_step *s, int seq, const s
 		if (before && !str_utf8_ok(before, strlen(before)))
 			mem_set(&before, NULL);
 		r->dispatched++;
-		(void)!write_counts(r, NULL);
 		err = write_intent(r, s, seq, attempt, before, &step_id, &fail);
 		if (err == OC_STALE) {
 			/* Which of the two the heartbeat will say within a second or so; nothing was done. */

@@ -1,6 +1,8 @@
 /* bench_relay MODE CONNINFO NATS_URL TENANT_ID N - the outbox relay and what it is held against.
  *
- * raw:     N messages published asynchronously with message ids, as many in flight as the library allows.
+ * raw:     N messages published asynchronously with message ids, as many in flight as the library allows, into the stream
+ *          of events.
+ * raw-file: the same into a stream in a file, which the server syncs as it is configured to.
  * relay:   N committed outbox rows of the same size published by the relay, until the last is marked.
  * latency: N rows committed at 2,000 a second (two each millisecond, by an absolute clock); for each row the time from
  *          the return of its commit to its arrival at a durable consumer. */
@@ -42,7 +44,7 @@ static void must_nats(natsStatus s)
 	}
 }
 
-static double raw(const char *url, long n)
+static double raw(const char *url, long n, bool file)
 {
 	natsConnection *nc = NULL;
 	jsCtx *js = NULL;
@@ -55,6 +57,17 @@ static double raw(const char *url, long n)
 	jo.PublishAsync.MaxPending = 4096;
 	jo.PublishAsync.StallWait = 30000;
 	must_nats(natsConnection_JetStream(&js, nc, &jo));
+	if (file) {
+		const char *subjects[] = { "bench.file.>" };
+		jsStreamConfig cfg;
+
+		jsStreamConfig_Init(&cfg);
+		cfg.Name = "BENCH_FILE";
+		cfg.Subjects = subjects;
+		cfg.SubjectsLen = 1;
+		cfg.Storage = js_FileStorage;
+		must_nats(js_AddStream(NULL, js, &cfg, NULL, NULL));
+	}
 	t = bench_now();
 	for (long i = 0; i < n; i++) {
 		char id[64];
@@ -63,7 +76,8 @@ static double raw(const char *url, long n)
 			 i);
 		jsPubOptions_Init(&po);
 		po.MsgId = id;
-		must_nats(js_PublishAsync(js, TOPIC ".t-bench", BODY, (int)strlen(BODY), &po));
+		must_nats(js_PublishAsync(js, file ? "bench.file.x" : TOPIC ".t-bench", BODY,
+					  (int)strlen(BODY), &po));
 	}
 	must_nats(js_PublishAsyncComplete(js, NULL));
 	t = bench_now() - t;
@@ -140,9 +154,9 @@ int main(int argc, char **argv)
 
 		must(bus_publish(bus, &m, 1, 5000, &fail));
 	}
-	if (strcmp(mode, "raw") == 0) {
+	if (strcmp(mode, "raw") == 0 || strcmp(mode, "raw-file") == 0) {
 		cpu = bench_cpu();
-		t = raw(argv[3], n);
+		t = raw(argv[3], n, strcmp(mode, "raw-file") == 0);
 		printf("{\"rate\":%.1f,\"cpu_s\":%.3f}\n", t, bench_cpu() - cpu);
 		return 0;
 	}
