@@ -73,7 +73,7 @@ for r in range(ROUNDS):
     peer.append(percentile(lat, 50))
 figure("loop", "idle system: p50 from create to CLOSED", ours, "ms", PEER, peer, target=25, at_least=False, p99_ms=percentile(p99, 50))
 figure("loop", "gate decision, plan_ready to gate_approved: p99", gate99, "ms", target=20, at_least=False,
-       note="the decision with its commit, and the relay and the bus there and back")
+       note="the decision with its commit, and the way there and back")
 
 # --- under load
 rates, mid, late, per_case = [], [], [], []
