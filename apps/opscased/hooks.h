@@ -11,7 +11,7 @@ struct hooks {
 	struct gate *gate;
 	struct planner *planner;
 	struct receiver receiver; /* bus_ref NULL: nothing is received */
-	char *secrets_dir; /* lent, or NULL */
+	char *secrets_dir;        /* lent, or NULL */
 	const struct slo_watch *slos;
 	struct library *library;
 	struct pg_pool *pool; /* as opscase_worker */

@@ -1,4 +1,4 @@
--- 0009 topology: what a description of an installation holds, and what each reading of one did.
+-- 0010 topology: what a description of an installation holds, and what each reading of one did.
 
 -- A resource as one description knows it: which build it says runs there. gone_at: it is described no more.
 CREATE TABLE topo_resource (
