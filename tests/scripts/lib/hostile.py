@@ -155,6 +155,8 @@ def wrong_bodies(page):
     for method, path, row in write_routes(page):
         key = f"Idempotency-Key: hostile-{RANDOM.getrandbits(64):x}\r\n"
         for what, body in bodies_that_are_none():
+            if path == "/alert/cloudevents" and what == "a list":
+                continue  # a batch of none
             # Telemetry is lenient where its protocols are: unknown members, a record that is none among good ones.
             if path in ("/ingest/lines", "/_bulk", "/api/v1/write"):
                 continue
