@@ -131,7 +131,7 @@ static enum oc_err write_conf(struct up_nats *n, struct oc_fail *reterr)
 			"jetstream {\n  store_dir: ");
 	json_quote(&conf, n->data);
 	conf.s[--conf.len] = '\0'; /* the closing quote */
-	text_add(&conf, "/nats\"\n  max_memory_store: 64MB\n  max_file_store: 8GB\n"
+	text_add(&conf, "/nats\"\n  max_memory_store: 256MB\n  max_file_store: 8GB\n"
 			"  # an acknowledged message is on the disk\n  sync_interval: always\n}\n");
 	err = file_put(n->conf, conf.s, 0600, reterr);
 	if (err == OC_OK && n->as && chown(n->conf, n->as->pw_uid, n->as->pw_gid) != 0)
