@@ -34,7 +34,8 @@ static const char *const state_words[] = {
 	[PROBE_REFUSED] = "refused",
 };
 
-static int no_libbpf_output(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int no_libbpf_output(enum libbpf_print_level level,
+								  const char *fmt, va_list ap)
 {
 	char line[512];
 
