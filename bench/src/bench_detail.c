@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	AUTO(str) char *clean = NULL;
 	uint64_t lines = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, random = 42, raw = 0;
 	size_t lookups = argc > 2 ? (size_t)atol(argv[2]) : 100, found = 0, opened = 0;
-	double *ms = mem_array(lookups, sizeof(*ms)), start, cpu, written, writing_cpu, absent = 0;
+	double *ms = mem_array(lookups, sizeof(*ms)), start, cpu, written, writing_cpu;
 	struct pgtemp *server = pgtemp_shared();
 	struct pg *pg = pgtemp_open(server->worker);
 	long long tenant = pgtemp_tenant(server, "t-bench");
@@ -132,7 +132,6 @@ int main(int argc, char **argv)
 		}
 		found += got;
 		opened += said.segments;
-		absent += !there;
 	}
 	printf("{\"lines\":%" PRIu64
 	       ",\"lines_per_s\":%.0f,\"cpu_us_per_line\":%.3f,\"raw_bytes_per_line\":%.1f,\"bytes_per_line\":%.2f,"
