@@ -28,4 +28,4 @@ CREATE TABLE call_pending (
 CREATE INDEX ix_call_pending_age ON call_pending (part, arrived_us);
 
 SELECT opscase_secure('tel_position', '');
-SELECT opscase_secure('call_pending', '');
+SELECT opscase_secure('call_pending', 'r');

@@ -82,6 +82,8 @@ static const char SEED[] =
 	"INSERT INTO maintenance_window (tenant_id, starts_at, ends_at, reason, created_by)"
 	" VALUES (t, '2026-01-01', '2026-01-02', 'r', 'me');"
 	"INSERT INTO detector_state (tenant_id, series_id, upto, state) VALUES (t, 1, now(), '\\x00');"
+	"INSERT INTO call_pending (tenant_id, part, key, side, start_us, duration_us, error, service, arrived_us)"
+	" VALUES (t, 0, 'k', 'c', 0, 1, false, 'urn:svc:s', 0);"
 	"INSERT INTO etl_job_circuit (job, tenant_id) VALUES ('j', t);"
 	"INSERT INTO table_registry (tenant_id, table_name) VALUES (t, 'x');"
 	"INSERT INTO metric_1m (bucket, tenant_id, resource_id, metric, series_id) VALUES (now(), t, 1, 'm', 1);"
@@ -395,7 +397,9 @@ static int begin(void **state)
 	(void)state;
 	server = pgtemp_shared();
 	/* a test that failed leaves its transaction open: what waits for its locks shall fail, not hang */
-	pgtemp_exec(server, "ALTER ROLE opscase_worker SET lock_timeout = '30s'");
+	pgtemp_exec(
+		server,
+		"ALTER ROLE opscase_worker SET lock_timeout = '30s'; ALTER ROLE opscase_api SET lock_timeout = '30s'");
 	tenant_a = pgtemp_tenant(server, "ten-a");
 	tenant_b = pgtemp_tenant(server, "ten-b");
 	seed(tenant_a, "00000000-0000-7000-8000-00000000000a");
