@@ -107,11 +107,11 @@ counted "$served and contains(\"network.protocol.name=redis\") and contains(\":$
 counted "$served and contains(\"network.protocol.name=redis\") and contains(\":$cache\") and contains(\"rpc.method=GET\")" 30
 ok "Redis: 50 SET, 30 GET"
 
-# --- DNS, over UDP
+# --- DNS, over UDP: each end tells what it saw
 for i in $(seq 12); do
 	dig +short +tries=3 +time=5 "@$names" "host$i.example.test" A > "$work/dig.log" || fail "dig"
 done
-counted "$served and contains(\"network.protocol.name=dns\") and contains(\"server=dnsmasq\")" 12
+counted "$served and contains(\"side=server\") and contains(\"network.protocol.name=dns\") and contains(\"server=dnsmasq\")" 12
 ok "DNS: 12 questions"
 
 # --- what nobody answers is a failed connection
