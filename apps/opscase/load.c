@@ -10,6 +10,7 @@ struct load {
 	double requests[LOAD_SERVICES_MAX]; /* counters, as they are now */
 	int64_t began_us;                   /* the counters' start; 0 before the first batch */
 	uint32_t next_series;
+	uint32_t ahead; /* spans of whole traces that the last batch had beyond its count */
 };
 
 /* ---- numbers: SplitMix64 (Steele, Lea, Flood 2014), which needs no library and is the same everywhere */
@@ -334,11 +335,17 @@ enum oc_err load_batch(struct load *l, enum tel_kind kind, int64_t from_us, int6
 		       struct tel_batch *ret, struct oc_fail *reterr)
 {
 	enum oc_err err = OC_OK;
+	uint32_t i = 0;
 
 	tel_batch_init(ret, kind);
 	if (l->began_us == 0)
 		l->began_us = from_us;
-	for (uint32_t i = 0; i < count && err == OC_OK;) {
+
+	if (kind == TEL_SPANS) {
+		i = l->ahead < count ? l->ahead : count;
+		l->ahead -= i;
+	}
+	while (i < count && err == OC_OK) {
 		int64_t at = time_of(from_us, to_us, i, count);
 		uint32_t before = ret->records;
 
@@ -347,5 +354,7 @@ enum oc_err load_batch(struct load *l, enum tel_kind kind, int64_t from_us, int6
 					    : add_trace(l, ret, at, reterr);
 		i += ret->records - before;
 	}
+	if (kind == TEL_SPANS)
+		l->ahead += i - count;
 	return err;
 }

@@ -19,6 +19,6 @@ void load_free(struct load *l);
 DEFINE_AUTO(load, struct load *, load_free);
 
 /* `count` records with times in [from_us, to_us), in their order; spans come as whole traces, so that there may be some
- * more. The batch is initialised here. */
+ * more; the next batch then has fewer. The batch is initialised here. */
 MUST_CHECK enum oc_err load_batch(struct load *l, enum tel_kind kind, int64_t from_us, int64_t to_us,
 				  uint32_t count, struct tel_batch *ret, struct oc_fail *reterr);
