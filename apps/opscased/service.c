@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "api/waiters.h"
 #include "apps/opscased/case_door.h"
+#include "apps/opscased/grpc.h"
 #include "apps/opscased/hooks.h"
 #include "apps/opscased/models.h"
 #include "apps/opscased/secrets.h"
@@ -54,6 +55,7 @@ struct service {
 	struct opener *opener;
 	struct slo_watch *slos;
 	struct aggregators *aggregators;
+	struct otlp_grpc *grpc;
 	struct executor *executor;
 	struct pg_pool *role_pool, *api_pool, *door_pool;
 	struct bus *bus;
@@ -452,6 +454,16 @@ static enum oc_err start_api(struct service *s, const struct settings *st, struc
 	return api_start(&cfg, &deps, &s->api, reterr);
 }
 
+static enum oc_err start_grpc(struct service *s, const struct settings *st, struct oc_fail *reterr)
+{
+	const struct otlp_grpc_config config = { .port = (unsigned)setting_int(st, SET_GRPC_PORT),
+						 .message_max = TEL_BYTES_MAX,
+						 .pool_ref = s->api_pool,
+						 .receiver_ref = &s->hooks.receiver };
+
+	return config.port ? otlp_grpc_start(&config, &s->grpc, reterr) : OC_OK;
+}
+
 static enum oc_err start_ingest(struct service *s, const struct settings *st, struct oc_fail *reterr)
 {
 	const struct aggregator_config config = {
@@ -503,6 +515,8 @@ enum oc_err service_start(const struct settings *st, struct service **ret, struc
 		err = start_opener(s, st, reterr);
 	if (err == OC_OK && has(st, "api"))
 		err = start_api(s, st, reterr);
+	if (err == OC_OK && has(st, "api"))
+		err = start_grpc(s, st, reterr);
 	if (err != OC_OK) {
 		service_stop(s);
 		return err;
@@ -544,6 +558,7 @@ void service_stop(struct service *s)
 	/* First nobody asks any more, then nobody works, then nobody steps; what is left lies in the outbox. */
 	waiters_close(s->waiters);
 	api_stop(s->api);
+	otlp_grpc_stop(s->grpc);
 	for (size_t i = 0; i < s->worker_count; i++)
 		worker_quit(s->workers[i]);
 	for (size_t i = 0; i < s->worker_count; i++)
