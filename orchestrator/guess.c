@@ -48,8 +48,8 @@ static char *fact_text(const struct step *s)
 }
 
 enum oc_err guess_step(struct pg *pg, const struct transition_request *req, struct handover *hand,
-		       struct waker *relay_wake, bool *ret_written, struct transition_result *ret,
-		       struct oc_fail *reterr)
+		       struct waker *relay_wake, bool *ret_written, struct pg_result **ret_answer,
+		       struct transition_result *ret, struct oc_fail *reterr)
 {
 	const struct guess *g = guess_for(req->event);
 	AUTO(pg_result) struct pg_result *r = NULL;
@@ -74,6 +74,7 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, stru
 	enum oc_err err;
 
 	*ret_written = false;
+	*ret_answer = NULL;
 	if (!g)
 		return OC_OK;
 	s.now = guess_now(g);
@@ -138,16 +139,19 @@ enum oc_err guess_step(struct pg *pg, const struct transition_request *req, stru
 	if (err !=
 	    OC_OK) /* the key was written by somebody else in this very moment: his answer is replayed */
 		return str_eq(pg_sqlstate(pg), "23505") ? OC_OK : err;
-	if (pg_rows(r) == 0)
+	if (!pg_text(r, 0, GC_CMD_ID)) {
+		*ret_answer = r;
+		r = NULL;
 		return OC_OK;
+	}
 	*ret_written = true;
 	*ret = (struct transition_result){ .accepted = true,
 					   .from = s.now.state,
 					   .to = s.move.to,
-					   .version = (int)pg_int(r, 0, 1 + CD_VERSION),
-					   .epoch = (int)pg_int(r, 0, 1 + CD_EPOCH),
-					   .cmd_id = pg_int(r, 0, 0) };
-	transition_result_case(ret, r, 0, 1);
+					   .version = (int)pg_int(r, 0, GC_DOC + CD_VERSION),
+					   .epoch = (int)pg_int(r, 0, GC_DOC + CD_EPOCH),
+					   .cmd_id = pg_int(r, 0, GC_CMD_ID) };
+	transition_result_case(ret, r, 0, GC_DOC);
 	command_committed(hand, relay_wake, case_ask_topic(s.move.ask), ret->cmd_id, by_hand);
 	metric_inc(M_CASE_TRANSITION, case_state_name(s.now.state), case_state_name(s.move.to),
 		   case_event_name(req->event));

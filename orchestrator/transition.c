@@ -109,28 +109,67 @@ static enum oc_err idem_send(struct pg *pg, long long tenant_id, const struct id
 	return pg_send(pg, SQL_STEP_IDEM_SEEN, PG_ARGS(tenant, k->principal, k->route, k->key), reterr);
 }
 
-/* After both answers: true with *reterr_code when the call ends here. */
-static bool idem_ends(const struct pg_result *claim, const struct pg_result *seen, const struct idem_key *k,
+/* What is kept under the key, from this column on: true with *ret_code, the call ends here. */
+static bool idem_kept(const struct pg_result *seen, unsigned first, const struct idem_key *k,
 		      struct transition_result *ret, enum oc_err *ret_code, struct oc_fail *reterr)
 {
-	if (pg_rows(claim) == 1)
-		return false;
-	if (pg_rows(seen) != 1 || !str_eq(pg_text(seen, 0, 1), "done")) {
+	if (pg_rows(seen) != 1 || !str_eq(pg_text(seen, 0, first + 1), "done")) {
 		*ret_code = oc_fail(reterr, OC_CONFLICT,
 				    "a request with this Idempotency-Key is still under way");
 		return true;
 	}
-	if (!str_eq(pg_text(seen, 0, 0), k->body_hash)) {
+	if (!str_eq(pg_text(seen, 0, first), k->body_hash)) {
 		*ret_code = oc_fail_field(reterr, OC_INVALID, "Idempotency-Key",
 					  "this Idempotency-Key was used before with another body");
 		return true;
 	}
 	metric_inc(M_IDEMPOTENT_REPLAY, NULL, NULL, NULL);
 	ret->replayed = true;
-	ret->stored_status = (int)pg_int(seen, 0, 2);
-	ret->case_json = with_legal(pg_text(seen, 0, 3));
+	ret->stored_status = (int)pg_int(seen, 0, first + 2);
+	ret->case_json = with_legal(pg_text(seen, 0, first + 3));
 	*ret_code = OC_OK;
 	return true;
+}
+
+/* After both answers: true with *ret_code when the call ends here. */
+static bool idem_ends(const struct pg_result *claim, const struct pg_result *seen, const struct idem_key *k,
+		      struct transition_result *ret, enum oc_err *ret_code, struct oc_fail *reterr)
+{
+	return pg_rows(claim) != 1 && idem_kept(seen, 0, k, ret, ret_code, reterr);
+}
+
+/* The transaction of a decision that was made on a wrong guess's row, which nobody holds: it holds the case, claims
+ * the key, and fails with 40001 where either is no longer as it was seen. Nothing to send where `seen` is NULL: then
+ * the first round trip has begun it. */
+static enum oc_err begin_as_seen(struct pg *pg, const struct transition_request *req,
+				 const struct pg_result *seen, unsigned *ret_sent, struct oc_fail *reterr)
+{
+	struct text tenants = { 0 }, cases = { 0 };
+	char tenant[24];
+	enum oc_err err;
+
+	*ret_sent = 0;
+	if (!seen)
+		return OC_OK;
+	snprintf(tenant, sizeof(tenant), "%lld", req->tenant_id);
+	pg_array_add(&tenants, tenant);
+	pg_array_add(&cases, req->case_id);
+	err = pg_send(pg, "BEGIN", PG_NO_ARGS, reterr);
+	if (err == OC_OK && req->idem.key)
+		err = pg_send(pg, SQL_STEP_IDEM_CLAIM_FREE,
+			      PG_ARGS(tenant, req->idem.principal, req->idem.route, req->idem.key,
+				      req->idem.body_hash),
+			      reterr);
+	if (err == OC_OK)
+		err = pg_send(pg, SQL_STEP_LOCK, PG_ARGS(pg_array_end(&tenants), pg_array_end(&cases)),
+			      reterr);
+	if (err == OC_OK)
+		err = pg_send(pg, SQL_STEP_SAME, PG_ARGS(tenant, req->case_id, pg_text(seen, 0, SEEN_HASH)),
+			      reterr);
+	*ret_sent = req->idem.key ? 4 : 3;
+	text_done(&tenants);
+	text_done(&cases);
+	return err;
 }
 
 /* ---- refusals: one row on the timeline, and nothing else ---- */
@@ -157,26 +196,20 @@ static enum oc_err refusal_fail(const struct step *s, struct oc_fail *reterr)
 			     s->now.state == CASE_PARKED ? ")" : "", *legal ? legal : "nothing");
 }
 
-static enum oc_err write_refusal(struct pg *pg, const struct step *s, const struct oc_fail *why,
-				 struct oc_fail *reterr)
+static enum oc_err send_refusal(struct pg *pg, const struct step *s, const struct oc_fail *why,
+				struct oc_fail *reterr)
 {
-	AUTO(pg_result) struct pg_result *again = NULL;
 	AUTO(json) json_t *meta = json_object();
 	AUTO(str) char *canonical = NULL;
 	AUTO(str) char *meta_text = NULL;
 	char hash[HASH_HEX], key[HASH_HEX], seq_text[16];
-	const char *tenant = pg_text(s->row, s->at, SC_TENANT_ID),
-		   *case_id = pg_text(s->row, s->at, SC_CASE_ID);
+	const char *case_id = pg_text(s->row, s->at, SC_CASE_ID);
 	int seq = (int)pg_int(s->row, s->at, SC_SEQ) + 1;
 	AUTO(str)
 	char *about = mem_printf("%s|%s|%d|%d|%s", case_event_name(s->event), case_state_name(s->now.state),
 				 s->epoch, (int)s->move.refusal, s->actor ? s->actor : "");
-	enum oc_err err;
 
 	hash_sha256_hex(about, strlen(about), key);
-	err = pg_query(pg, SQL_STEP_REFUSAL_AGAIN, PG_ARGS(tenant, case_id, key), &again, reterr);
-	if (err != OC_OK || pg_rows(again) > 0)
-		return err;
 	json_put(meta, "refused", why->text);
 	if (s->role)
 		json_put(meta, "role", s->role);
@@ -198,42 +231,26 @@ static enum oc_err write_refusal(struct pg *pg, const struct step *s, const stru
 							  .meta = meta },
 				  pg_text(s->row, s->at, SC_HEAD), hash);
 	snprintf(seq_text, sizeof(seq_text), "%d", seq);
-	{
-		const char *one[] = { tenant,
-				      case_id,
-				      seq_text,
-				      case_event_name(s->event),
-				      s->actor,
-				      s->reason,
-				      s->correlation_id,
-				      meta_text,
-				      canonical,
-				      hash,
-				      key };
-		struct text arrays[ARRAY_LEN(one)] = { 0 };
-		const char *args[ARRAY_LEN(one)];
-
-		for (size_t i = 0; i < ARRAY_LEN(one); i++) {
-			pg_array_add(&arrays[i], one[i]);
-			args[i] = pg_array_end(&arrays[i]);
-		}
-		err = pg_query(pg, SQL_STEP_TIMELINE, args, ARRAY_LEN(one), NULL, reterr);
-		for (size_t i = 0; i < ARRAY_LEN(one); i++)
-			text_done(&arrays[i]);
-	}
-	if (err != OC_OK)
-		return err;
-	return pg_query(pg, SQL_STEP_HEAD, PG_ARGS(tenant, case_id, seq_text, hash), NULL, reterr);
+	return pg_send(pg, SQL_STEP_REFUSAL,
+		       PG_ARGS(pg_text(s->row, s->at, SC_TENANT_ID), case_id, seq_text,
+			       case_event_name(s->event), s->actor, s->reason, s->correlation_id, meta_text,
+			       canonical, hash, key),
+		       reterr);
 }
 
+/* The second round trip of a step that is refused. */
 static enum oc_err refuse(struct pg *pg, const struct transition_request *req, const struct step *s,
-			  struct oc_fail *reterr)
+			  const struct pg_result *seen, struct oc_fail *reterr)
 {
+	struct pg_result *res[8] = { 0 };
 	struct oc_fail why;
 	enum oc_err code = refusal_fail(s, &why), err;
+	unsigned begun;
 
 	metric_inc(M_CONFLICT, code == OC_ILLEGAL ? "409" : "422", NULL, NULL);
-	err = write_refusal(pg, s, &why, reterr);
+	err = begin_as_seen(pg, req, seen, &begun, reterr);
+	if (err == OC_OK)
+		err = send_refusal(pg, s, &why, reterr);
 	if (err == OC_OK && req->idem.key) {
 		AUTO(json) json_t *problem = json_object();
 		AUTO(str) char *text = NULL;
@@ -246,13 +263,17 @@ static enum oc_err refuse(struct pg *pg, const struct transition_request *req, c
 		text = json_text(problem);
 		snprintf(tenant, sizeof(tenant), "%lld", req->tenant_id);
 		snprintf(status, sizeof(status), "%d", oc_err_http(code));
-		err = pg_query(pg, SQL_STEP_IDEM_KEEP,
-			       PG_ARGS(tenant, req->idem.principal, req->idem.route, req->idem.key, status,
-				       text),
-			       NULL, reterr);
+		err = pg_send(pg, SQL_STEP_IDEM_KEEP,
+			      PG_ARGS(tenant, req->idem.principal, req->idem.route, req->idem.key, status,
+				      text),
+			      reterr);
 	}
 	if (err == OC_OK)
-		err = pg_commit(pg, reterr);
+		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
+	if (err == OC_OK)
+		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
+	for (size_t i = 0; i < ARRAY_LEN(res); i++)
+		pg_result_free(res[i]);
 	if (err != OC_OK)
 		return err;
 	if (reterr)
@@ -263,24 +284,25 @@ static enum oc_err refuse(struct pg *pg, const struct transition_request *req, c
 /* ---- the door ---- */
 
 /* The second round trip: what the step writes, the case as it is then, the kept answer, COMMIT. */
-static enum oc_err finish(struct pg *pg, long long tenant_id, const char *case_id, struct batch *b,
-			  const struct idem_key *idem, int status, struct transition_result *ret,
-			  struct oc_fail *reterr)
+static enum oc_err finish(struct pg *pg, const struct transition_request *req, struct batch *b,
+			  const struct pg_result *seen, struct transition_result *ret, struct oc_fail *reterr)
 {
-	struct pg_result *res[12] = { 0 };
-	char tenant[24], status_text[8];
-	unsigned sent = 0, json_at;
+	struct pg_result *res[16] = { 0 };
+	char tenant[24];
+	unsigned begun = 0, sent = 0, json_at;
 	enum oc_err err;
 
-	snprintf(tenant, sizeof(tenant), "%lld", tenant_id);
-	snprintf(status_text, sizeof(status_text), "%d", status);
-	err = batch_send(b, pg, &sent, reterr);
-	json_at = sent;
+	snprintf(tenant, sizeof(tenant), "%lld", req->tenant_id);
+	err = begin_as_seen(pg, req, seen, &begun, reterr);
 	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_CASE_DOC, PG_ARGS(tenant, case_id), reterr);
-	if (err == OC_OK && idem->key)
+		err = batch_send(b, pg, &sent, reterr);
+	json_at = begun + sent;
+	if (err == OC_OK)
+		err = pg_send(pg, SQL_STEP_CASE_DOC, PG_ARGS(tenant, req->case_id), reterr);
+	if (err == OC_OK && req->idem.key)
 		err = pg_send(pg, SQL_STEP_IDEM_KEEP_CASE,
-			      PG_ARGS(tenant, idem->principal, idem->route, idem->key, status_text, case_id),
+			      PG_ARGS(tenant, req->idem.principal, req->idem.route, req->idem.key, "200",
+				      req->case_id),
 			      reterr);
 	if (err == OC_OK)
 		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
@@ -293,17 +315,50 @@ static enum oc_err finish(struct pg *pg, long long tenant_id, const char *case_i
 	return err;
 }
 
-static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
-			    struct transition_result *ret, struct oc_fail *reterr)
+/* Decides about the case as s->row has it, which is locked or was seen in passing, and writes. */
+static enum oc_err decide(struct pg *pg, const struct transition_request *req, struct step *s,
+			  const struct pg_result *seen, struct transition_result *ret, struct oc_fail *reterr)
 {
-	struct pg_result *res[8] = { 0 };
 	AUTO(batch) struct batch *b = batch_new(hand);
-	struct text tenants = { 0 }, cases = { 0 };
-	char tenant[24];
-	bool idem = req->idem.key != NULL;
-	unsigned lock_at = idem ? 3 : 1;
-	enum oc_err err, code = OC_OK;
-	struct step s = {
+	enum oc_err err;
+
+	step_decide(s);
+	if (req->expected_version > 0 && req->expected_version != s->version) {
+		metric_inc(M_CONFLICT, "412", NULL, NULL);
+		return oc_fail_field(reterr, OC_STALE, "If-Match", "the case is at version %d, not %d",
+				     s->version, req->expected_version);
+	}
+	ret->from = s->now.state;
+	if (req->expected_epoch > 0 && req->expected_epoch != s->epoch) {
+		ret->ignored = true;
+		metric_inc(M_EVENT_IGNORED, case_event_name(s->event), NULL, NULL);
+		if (!seen)
+			pg_rollback(pg);
+		return OC_OK;
+	}
+	if (s->move.verdict == MOVE_REFUSE)
+		return refuse(pg, req, s, seen, reterr);
+	ret->ignored = s->move.verdict == MOVE_IGNORE;
+	ret->joined = ret->ignored && s->now.command != COMMAND_NONE;
+	if (s->move.verdict == MOVE_ACCEPT)
+		batch_accept(b, s);
+	else
+		metric_inc(M_EVENT_IGNORED, case_event_name(s->event), NULL, NULL);
+	err = finish(pg, req, b, seen, ret, reterr);
+	if (err != OC_OK)
+		return err;
+	batch_committed(b, relay_waker);
+	ret->accepted = s->move.verdict == MOVE_ACCEPT;
+	ret->to = s->move.verdict == MOVE_ACCEPT ? s->move.to : s->now.state;
+	ret->version = s->version;
+	ret->epoch = s->epoch;
+	ret->cmd_id = s->cmd_id;
+	return OC_OK;
+}
+
+static struct step step_of(const struct transition_request *req)
+{
+	return (struct step){
 		.event = req->event,
 		.who = req->who,
 		.actor = req->actor,
@@ -313,6 +368,42 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 		.trace_id = req->trace_id,
 		.args = req->args,
 	};
+}
+
+static enum oc_err no_such_case(const struct transition_request *req, struct oc_fail *reterr)
+{
+	return oc_fail_field(reterr, OC_NOT_FOUND, "case_id", "no case '%s' in this tenant", req->case_id);
+}
+
+/* The case is not as it was guessed to be, and the answer says how it is. */
+static enum oc_err as_seen(struct pg *pg, const struct transition_request *req,
+			   const struct pg_result *answer, struct transition_result *ret,
+			   struct oc_fail *reterr)
+{
+	AUTO(pg_result) struct pg_result *seen = pg_array_row(pg_text(answer, 0, GC_SEEN));
+	struct step s = step_of(req);
+	enum oc_err code = OC_OK;
+
+	if (req->idem.key && pg_text(answer, 0, GC_IDEM_STATE) &&
+	    idem_kept(answer, GC_IDEM_BODY, &req->idem, ret, &code, reterr))
+		return code;
+	if (!seen)
+		return no_such_case(req, reterr);
+	s.row = seen;
+	return decide(pg, req, &s, seen, ret, reterr);
+}
+
+/* Holds the case, reads it, decides, writes. */
+static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
+			    struct transition_result *ret, struct oc_fail *reterr)
+{
+	struct pg_result *res[8] = { 0 };
+	struct text tenants = { 0 }, cases = { 0 };
+	char tenant[24];
+	bool idem = req->idem.key != NULL;
+	unsigned lock_at = idem ? 3 : 1;
+	enum oc_err err, code = OC_OK;
+	struct step s = step_of(req);
 
 	snprintf(tenant, sizeof(tenant), "%lld", req->tenant_id);
 	pg_array_add(&tenants, tenant);
@@ -332,49 +423,13 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 	text_done(&cases);
 	if (err != OC_OK)
 		goto out;
-	if (idem && idem_ends(res[1], res[2], &req->idem, ret, &code, reterr)) {
-		err = code;
-		goto out;
-	}
 	s.row = res[lock_at + 1];
-	if (pg_rows(s.row) == 0) {
-		err = oc_fail_field(reterr, OC_NOT_FOUND, "case_id", "no case '%s' in this tenant",
-				    req->case_id);
-		goto out;
-	}
-	step_decide(&s);
-	if (req->expected_version > 0 && req->expected_version != s.version) {
-		metric_inc(M_CONFLICT, "412", NULL, NULL);
-		err = oc_fail_field(reterr, OC_STALE, "If-Match", "the case is at version %d, not %d",
-				    s.version, req->expected_version);
-		goto out;
-	}
-	ret->from = s.now.state;
-	if (req->expected_epoch > 0 && req->expected_epoch != s.epoch) {
-		ret->ignored = true;
-		metric_inc(M_EVENT_IGNORED, case_event_name(s.event), NULL, NULL);
-		pg_rollback(pg);
-		goto out;
-	}
-	if (s.move.verdict == MOVE_REFUSE) {
-		err = refuse(pg, req, &s, reterr);
-		goto out;
-	}
-	ret->ignored = s.move.verdict == MOVE_IGNORE;
-	ret->joined = ret->ignored && s.now.command != COMMAND_NONE;
-	if (s.move.verdict == MOVE_ACCEPT)
-		batch_accept(b, &s);
+	if (idem && idem_ends(res[1], res[2], &req->idem, ret, &code, reterr))
+		err = code;
+	else if (pg_rows(s.row) == 0)
+		err = no_such_case(req, reterr);
 	else
-		metric_inc(M_EVENT_IGNORED, case_event_name(s.event), NULL, NULL);
-	err = finish(pg, req->tenant_id, req->case_id, b, &req->idem, 200, ret, reterr);
-	if (err != OC_OK)
-		goto out;
-	batch_committed(b, relay_waker);
-	ret->accepted = s.move.verdict == MOVE_ACCEPT;
-	ret->to = s.move.verdict == MOVE_ACCEPT ? s.move.to : s.now.state;
-	ret->version = s.version;
-	ret->epoch = s.epoch;
-	ret->cmd_id = s.cmd_id;
+		err = decide(pg, req, &s, NULL, ret, reterr);
 out:
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
@@ -409,10 +464,13 @@ static enum oc_err with_retries(struct pg *pg,
 static enum oc_err once_transition(struct pg *pg, const void *req, struct transition_result *ret,
 				   struct oc_fail *reterr)
 {
+	AUTO(pg_result) struct pg_result *answer = NULL;
 	bool written;
-	enum oc_err err = guess_step(pg, req, hand, relay_waker, &written, ret, reterr);
+	enum oc_err err = guess_step(pg, req, hand, relay_waker, &written, &answer, ret, reterr);
 
-	return err != OC_OK || written ? err : try_once(pg, req, ret, reterr);
+	if (err != OC_OK || written)
+		return err;
+	return answer ? as_seen(pg, req, answer, ret, reterr) : try_once(pg, req, ret, reterr);
 }
 
 enum oc_err transition(struct pg *pg, const struct transition_request *req, struct transition_result *ret,

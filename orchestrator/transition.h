@@ -2,7 +2,7 @@
  *
  * Decides with the pure case_step() and commits status + version, timeline, outbox and idempotency in
  * one transaction, or nothing at all: in one round trip where the case is as it nearly always is for such
- * an event (guess.h), else in two more. Does no other I/O. A refusal of a
+ * an event (guess.h), else in two; a race lost to somebody else begins anew. Does no other I/O. A refusal of a
  * well-formed event leaves one timeline row (the same one again is counted on it).
  *
  * Thread-safe as long as each call has a connection of its own. */

@@ -8,23 +8,28 @@ const char SQL_STEP_LOCK[] =
 	" JOIN unnest($1::bigint[], $2::uuid[]) AS e(tenant_id, id) ON c.tenant_id = e.tenant_id AND c.id = e.id"
 	" ORDER BY c.id FOR NO KEY UPDATE OF c) locked";
 
-#define READ_COLUMNS                                                                                                               \
-	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                                       \
-	" c.plan_id, c.plan_kind, c.decision_id, c.run_id, c.cmd_id,"                                                              \
-	" (SELECT CASE WHEN o2.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o2"                                  \
-	"   WHERE o2.id = c.cmd_id AND o2.tenant_id = c.tenant_id AND o2.done_at IS NULL),"                                        \
-	" c.cancel_cause, c.rollbacks, c.resumes, c.timeline_seq, encode(c.timeline_head, 'hex'),"                                 \
-	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.dispatched > 0),"            \
-	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.applied > 0),"               \
-	" c.closed_at > now() - interval '7 days',"                                                                                \
-	" (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"                      \
-	" cp.fingerprint, cp.exec_budget_s, cp.verify_budget_s,"                                                                   \
+/* What a step is decided on, around the three that are new with every look. */
+#define READ_CASE                                                                                                       \
+	"c.tenant_id, c.tenant, c.id, c.status, c.version, c.epoch, c.drive, c.park_reason,"                            \
+	" c.plan_id, c.plan_kind, c.decision_id, c.run_id, c.cmd_id,"                                                   \
+	" (SELECT CASE WHEN o2.not_before = 'infinity' THEN 'held' ELSE 'out' END FROM outbox o2"                       \
+	"   WHERE o2.id = c.cmd_id AND o2.tenant_id = c.tenant_id AND o2.done_at IS NULL),"                             \
+	" c.cancel_cause, c.rollbacks, c.resumes, c.timeline_seq, encode(c.timeline_head, 'hex'),"                      \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.dispatched > 0)," \
+	" EXISTS (SELECT 1 FROM exec_run x WHERE x.tenant_id = c.tenant_id AND x.case_id = c.id AND x.applied > 0),"    \
+	" c.closed_at > now() - interval '7 days'"
+#define READ_SPARES \
+	"(extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq')"
+#define READ_MADE                                                                                                                  \
+	"cp.fingerprint, cp.exec_budget_s, cp.verify_budget_s,"                                                                    \
 	" p.complete, p.epoch, p.kind,"                                                                                            \
 	" (d.status = 'approved' AND d.plan_id = c.plan_id AND d.plan_hash = cp.hash AND d.expires_at > now()), d.epoch,"          \
 	" r.status, r.applied > 0, r.dispatched > 0, r.epoch,"                                                                     \
 	" v.verdict, v.epoch,"                                                                                                     \
 	" (c.parent_id IS NOT NULL AND EXISTS (SELECT 1 FROM ops_case pc WHERE pc.tenant_id = c.tenant_id AND pc.id = c.parent_id" \
 	"   AND pc.status <> 'CLOSED')), c.title"
+#define READ_COLUMNS READ_CASE ", " READ_SPARES ", " READ_MADE
+#define READ_HASH    "md5(ROW(" READ_CASE ", " READ_MADE ")::text)"
 
 #define READ_PRODUCTS                                                                                           \
 	" LEFT JOIN plan_proposed cp ON cp.tenant_id = c.tenant_id AND cp.case_id = c.id AND cp.id = c.plan_id" \
@@ -37,6 +42,13 @@ const char SQL_STEP_READ[] =
 	"SELECT e.ord, " READ_COLUMNS ", NULL, NULL, NULL, NULL, NULL, NULL"
 	" FROM unnest($1::int[], $2::bigint[], $3::uuid[], $4::uuid[]) AS e(ord, tenant_id, case_id, product)"
 	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id" READ_PRODUCTS " ORDER BY e.ord";
+
+#define READ_ONE                                                                                  \
+	" FROM (SELECT $1::bigint AS tenant_id, $2::uuid AS case_id, NULL::uuid AS product) AS e" \
+	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id" READ_PRODUCTS
+
+const char SQL_STEP_SAME[] = "SELECT opscase_expect(count(*), 1, 'ops_case as it was read')" READ_ONE
+			     " WHERE " READ_HASH " = $3::text";
 
 /* Without waiting: a case that somebody else holds is simply not in the answer and is tried again. */
 const char SQL_STEP_READ_EVENTS[] =
@@ -114,23 +126,30 @@ const char SQL_STEP_EVENT_FAILED[] =
 	" SELECT tenant_id, 'event', topic, $2, jsonb_build_object('case_id', case_id, 'payload', payload)::text, id"
 	" FROM o WHERE done_at IS NOT NULL RETURNING id";
 
-const char SQL_STEP_REFUSAL_AGAIN[] =
-	"UPDATE case_timeline SET repeats = repeats + 1 WHERE tenant_id = $1::bigint AND case_id = $2::uuid"
-	" AND refusal_key = $3 RETURNING id";
-
-const char SQL_STEP_HEAD[] = "UPDATE ops_case SET timeline_seq = $3::int, timeline_head = decode($4, 'hex')"
-			     " WHERE tenant_id = $1::bigint AND id = $2::uuid";
+const char SQL_STEP_REFUSAL[] =
+	"WITH again AS (UPDATE case_timeline SET repeats = repeats + 1 WHERE tenant_id = $1::bigint AND case_id = $2::uuid"
+	"  AND refusal_key = $11::text RETURNING id),"
+	" t AS (INSERT INTO case_timeline (tenant_id, case_id, seq, event, actor, reason, correlation_id, meta, canonical, hash, refusal_key)"
+	"  SELECT $1::bigint, $2::uuid, $3::int, $4::text, $5::text, $6::text, $7::text, $8::jsonb, $9::text, decode($10, 'hex'), $11::text"
+	"  WHERE NOT EXISTS (SELECT 1 FROM again))"
+	" UPDATE ops_case SET timeline_seq = $3::int, timeline_head = decode($10, 'hex')"
+	" WHERE tenant_id = $1::bigint AND id = $2::uuid AND NOT EXISTS (SELECT 1 FROM again)";
 
 const char SQL_STEP_HEADS[] =
 	"UPDATE ops_case c SET timeline_seq = e.seq, timeline_head = decode(e.head, 'hex')"
 	" FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[]) AS e(tenant_id, id, seq, head)"
 	" WHERE c.tenant_id = e.tenant_id AND c.id = e.id";
 
-const char SQL_STEP_IDEM_CLAIM[] =
-	"INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state)"
-	" VALUES ($1::bigint, $2, $3, $4, $5, 'in_flight') ON CONFLICT (tenant_id, principal, route, key) DO UPDATE"
-	" SET body_hash = excluded.body_hash, state = 'in_flight', status = NULL, response = NULL, created_at = now(),"
-	" expires_at = now() + interval '24 hours' WHERE idempotency.expires_at < now() RETURNING 1";
+#define IDEM_CLAIM                                                                                                      \
+	"INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state)"                                  \
+	" VALUES ($1::bigint, $2, $3, $4, $5, 'in_flight') ON CONFLICT (tenant_id, principal, route, key) DO UPDATE"    \
+	" SET body_hash = excluded.body_hash, state = 'in_flight', status = NULL, response = NULL, created_at = now()," \
+	" expires_at = now() + interval '24 hours' WHERE idempotency.expires_at < now() RETURNING 1"
+
+const char SQL_STEP_IDEM_CLAIM[] = IDEM_CLAIM;
+
+const char SQL_STEP_IDEM_CLAIM_FREE[] = "WITH k AS (" IDEM_CLAIM
+					") SELECT opscase_expect(count(*), 1, 'idempotency') FROM k";
 
 const char SQL_STEP_IDEM_SEEN[] =
 	"SELECT body_hash, state, status, response::text FROM idempotency"
@@ -182,16 +201,27 @@ const char SQL_STEP_CASE_DOC[] = "SELECT c.cmd_id" CASE_DOC_COLUMNS
 							"  FROM u, (VALUES ('c', $9::text, $21::jsonb, $23::int), ('x', 'evt.case.transition.v1', $22::jsonb, 1))"                                 \
 							"  AS v(kind, topic, payload, attempts))"
 
-const char SQL_STEP_GUESS[] = GUESS_WRITES(GUESS_WHERE) " SELECT c.cmd_id" CASE_DOC_COLUMNS " FROM u c";
+/* Where the guess was wrong, the same statement says how the case is. opscase_look(): the tables of that answer are
+ * opened only then; in the statement itself they cost as much as the step. */
+#define LOOK "$look$SELECT 0, " READ_COLUMNS ", " READ_HASH READ_ONE "$look$"
+#define GUESS_ANSWER(idem_columns, idem_join)                              \
+	" SELECT g.seen, " idem_columns ", c.cmd_id" CASE_DOC_COLUMNS      \
+	" FROM (SELECT w.wrong, CASE WHEN w.wrong THEN opscase_look(" LOOK \
+	", $1::bigint, $2::uuid) END AS seen"                              \
+	"  FROM (SELECT NOT EXISTS (SELECT 1 FROM u) AS wrong) w) g LEFT JOIN u c ON NOT g.wrong" idem_join
 
-/* A key that is known already is the long way's business; one that appears meanwhile ends all this with 23505. */
+const char SQL_STEP_GUESS[] = GUESS_WRITES(GUESS_WHERE) GUESS_ANSWER("NULL, NULL, NULL, NULL", "");
+
+/* A key that is known already is for the caller to answer; one that appears meanwhile ends all this with 23505. */
 const char SQL_STEP_GUESS_KEYED[] = GUESS_WRITES(
 	GUESS_WHERE
 	" AND NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.tenant_id = $1::bigint AND i.principal = $26::text"
 	" AND i.route = $27::text AND i.key = $28::text)") ","
 							   " k AS (INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state, status, response)"
-							   "  SELECT u.tenant_id, $26::text, $27::text, $28::text, $29::text, 'done', 200, opscase_case_json(u::ops_case) FROM u)"
-							   " SELECT c.cmd_id" CASE_DOC_COLUMNS " FROM u c";
+							   "  SELECT u.tenant_id, $26::text, $27::text, $28::text, $29::text, 'done', 200, opscase_case_json(u::ops_case) FROM u)" GUESS_ANSWER(
+								   "i.body_hash, i.state, i.status, i.response::text",
+								   " LEFT JOIN LATERAL (SELECT * FROM idempotency i WHERE i.tenant_id = $1::bigint AND i.principal = $26::text"
+								   " AND i.route = $27::text AND i.key = $28::text AND i.expires_at >= now() AND g.wrong) i ON true");
 
 const char SQL_STEP_SPARES[] =
 	"SELECT (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"

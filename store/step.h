@@ -8,6 +8,9 @@
 extern const char SQL_STEP_LOCK[];
 /* The facts of locked cases. $1 int[] ordinals, $2 bigint[] tenants, $3 uuid[] cases, $4 uuid[] products. */
 extern const char SQL_STEP_READ[];
+/* In a transaction that holds the case: fails with 40001 where the facts of a case are no longer those whose hash was
+ * read with SQL_STEP_GUESS. $1 tenant, $2 case, $3 hash. */
+extern const char SQL_STEP_SAME[];
 /* Open events and their cases, those that are free now, in id order. $1 bigint[] outbox ids. */
 extern const char SQL_STEP_READ_EVENTS[];
 /* Which of these events still wait. $1 bigint[]. */
@@ -86,26 +89,31 @@ extern const char SQL_STEP_RELEASE[];       /* $1 bigint[]: held commands let go
 extern const char SQL_STEP_EVENTS_DONE[];
 extern const char SQL_STEP_EVENT_FAILED[]; /* $1 id, $2 reason: an attempt; exhausted ones go to dead_letter */
 
-/* A refusal seen before: $1 tenant, $2 case, $3 key. Returns its id when there is one, counted. */
-extern const char SQL_STEP_REFUSAL_AGAIN[];
+/* One row about a refusal, or one more count on the row that says the same. $1 tenant, $2 case, $3 seq, $4 event,
+ * $5 actor, $6 reason, $7 correlation, $8 meta, $9 canonical, $10 hash, $11 refusal key. */
+extern const char SQL_STEP_REFUSAL[];
 /* $1 tenants, $2 cases, $3 seq, $4 heads: rows without a version, many at once. */
 extern const char SQL_STEP_HEADS[];
-extern const char SQL_STEP_HEAD[]; /* $1 tenant, $2 case, $3 seq, $4 head: a row without a version */
 
-extern const char SQL_STEP_IDEM_CLAIM[];     /* $1 tenant, $2 principal, $3 route, $4 key, $5 body hash */
-extern const char SQL_STEP_IDEM_SEEN[];      /* $1..$4: body_hash, state, status, response */
-extern const char SQL_STEP_IDEM_KEEP[];      /* $1..$4, $5 status, $6 response */
-extern const char SQL_STEP_IDEM_KEEP_CASE[]; /* $1..$4, $5 status, $6 case: the case as it is now */
+extern const char SQL_STEP_IDEM_CLAIM[];      /* $1 tenant, $2 principal, $3 route, $4 key, $5 body hash */
+extern const char SQL_STEP_IDEM_CLAIM_FREE[]; /* the same, or 40001 where somebody has it */
+extern const char SQL_STEP_IDEM_SEEN[];       /* $1..$4: body_hash, state, status, response */
+extern const char SQL_STEP_IDEM_KEEP[];       /* $1..$4, $5 status, $6 response */
+extern const char SQL_STEP_IDEM_KEEP_CASE[];  /* $1..$4, $5 status, $6 case: the case as it is now */
 extern const char
 	SQL_STEP_CASE_DOC[]; /* $1 tenant, $2 case: its command's id, then the columns of store/case_doc.h */
 
 /* A whole step of a case that is as it was guessed to be, as one statement: the case, its timeline row, its command
- * and fact. No row where the guess was wrong; else the new command's id and the columns of store/case_doc.h.
+ * and fact. Always one row. Where the guess was right it has from GC_CMD_ID on the new command's id and the columns
+ * of store/case_doc.h. Where it was wrong nothing was written; GC_SEEN is an array of what SQL_STEP_READ gives (NULL:
+ * there is no such case) up to SC_TITLE, then the hash for SQL_STEP_SAME, and the kept answer of the key follows.
  * $1 tenant, $2 case; the guess: $3 status, $4 drive, no command yet, $5 version and $6 epoch (0: any);
  * $7 status, $8 epoch growth, $9 topic of the command, $10 deadline seconds;
  * the canonical text up to the time ($11), to the epoch ($12), to seq ($13), to the tenant ($14), to the version ($15);
  * $16 event, $17 actor, $18 reason, $19 correlation, $20 meta, $21 the command's payload, $22 the fact's without title,
  * version and epoch, $23 attempts, $24 trace, $25 by hand? (the command is not published). */
+#define SEEN_HASH SC_EV_ID
+enum guess_col { GC_SEEN, GC_IDEM_BODY, GC_IDEM_STATE, GC_IDEM_STATUS, GC_IDEM_ANSWER, GC_CMD_ID, GC_DOC };
 extern const char SQL_STEP_GUESS[];
 extern const char SQL_STEP_GUESS_KEYED[]; /* and $26 principal, $27 route, $28 key, $29 body hash */
 

@@ -118,6 +118,26 @@ static void an_array_comes_back_as_it_was_made(void **state)
 	text_done(&t);
 }
 
+static void an_array_is_read_as_a_row(void **state)
+{
+	static const char literal[] = "{1,NULL,\"NULL\",\"a \\\"b\\\\\",\"\",t}";
+	static const char *const items[] = { "1", NULL, "NULL", "a \"b\\", "", "t" };
+	AUTO(pg_result) struct pg_result *r = pg_array_row(literal);
+	AUTO(pg_result) struct pg_result *none = pg_array_row("{}");
+
+	(void)state;
+	assert_int_equal(pg_rows(r), 1);
+	for (unsigned i = 0; i < ARRAY_LEN(items); i++)
+		if (items[i])
+			assert_string_equal(pg_text(r, 0, i), items[i]);
+		else
+			assert_null(pg_text(r, 0, i));
+	assert_int_equal(pg_int(r, 0, 0), 1);
+	assert_true(pg_bool(r, 0, 5));
+	assert_null(pg_text(none, 0, 0));
+	assert_null(pg_array_row(NULL));
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -134,6 +154,7 @@ int main(void)
 		cmocka_unit_test(the_pool_hands_out_no_connection_that_was_ended_meanwhile),
 		cmocka_unit_test(a_commit_that_became_a_rollback_is_not_called_a_commit),
 		cmocka_unit_test(an_array_comes_back_as_it_was_made),
+		cmocka_unit_test(an_array_is_read_as_a_row),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

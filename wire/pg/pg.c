@@ -535,6 +535,48 @@ void pg_array_each(const char *literal, void (*fn)(void *ctx, const char *value)
 	}
 }
 
+struct array_row {
+	char **values;
+	size_t n;
+};
+
+static void add_column(void *ctx, const char *value)
+{
+	struct array_row *row = ctx;
+
+	row->values = mem_grow(row->values, row->n + 1, sizeof(*row->values));
+	row->values[row->n++] = mem_strdup(value);
+}
+
+struct pg_result *pg_array_row(const char *literal)
+{
+	struct array_row row = { 0 };
+	struct pg_result *r;
+	PGresAttDesc *columns;
+	bool ok;
+
+	if (!literal)
+		return NULL;
+	pg_array_each(literal, add_column, &row);
+	r = mem_alloc(sizeof(*r));
+	r->res = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	columns = mem_alloc((row.n + 1) * sizeof(*columns));
+	for (size_t i = 0; i < row.n; i++)
+		columns[i].name = (char *)"";
+	ok = r->res && PQsetResultAttrs(r->res, (int)row.n, columns);
+	for (size_t i = 0; i < row.n; i++) {
+		char *v = row.values[i];
+
+		ok = ok && PQsetvalue(r->res, 0, (int)i, v, v ? (int)strlen(v) : -1);
+		free(v);
+	}
+	free(columns);
+	free(row.values);
+	if (!ok)
+		abort(); /* memory is gone: as base/mem.h */
+	return r;
+}
+
 /* ---- pool ---- */
 
 struct pg_pool {

@@ -74,6 +74,8 @@ void pg_array_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *pg_array_end(struct text *t);
 /* Reads "{a,b,NULL}" of a one-dimensional text array; calls fn per element. */
 void pg_array_each(const char *literal, void (*fn)(void *ctx, const char *value), void *ctx);
+/* One row whose columns are the elements; yours. NULL for NULL. */
+struct pg_result *pg_array_row(const char *literal);
 
 /* A bounded pool. `on_connect` SQL runs on each new connection. Thread-safe. */
 struct pg_pool;

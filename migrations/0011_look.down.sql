@@ -1,0 +1,1 @@
+DROP FUNCTION opscase_look(text, bigint, uuid);
