@@ -5,8 +5,11 @@
 #include "api/waiters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "orchestrator/opening.h"
 
 #define HANDLER_THREADS 64
+/* One group of new cases is written while the next gathers. */
+#define OPENING_WRITERS 1
 
 /* What the server refuses before a handler sees it looks like every other problem. */
 static void on_refuse(void *ctx, int status, const char *detail, struct http_response *a)
@@ -87,9 +90,11 @@ enum oc_err api_start(const struct api_config *config, const struct api_deps *de
 	waiters_cap(deps->waiters_ref, http.handler_threads - http.handler_threads / 4);
 	api->default_wait_s = config->default_wait_s ? config->default_wait_s : 30;
 	api->auth = auth_new(deps->api_pool);
+	api->openings = openings_new(deps->worker_pool, OPENING_WRITERS);
 	err = http_server_start(&http, &api->server, reterr);
 	if (err != OC_OK) {
 		auth_free(api->auth);
+		openings_free(api->openings);
 		free(api);
 		return err;
 	}
@@ -110,6 +115,7 @@ void api_stop(struct api *api)
 	waiters_close(api->deps.waiters_ref);
 	http_server_stop(api->server, 2000);
 	auth_free(api->auth);
+	openings_free(api->openings);
 	free(api);
 }
 

@@ -12,6 +12,7 @@ struct api {
 	struct api_deps deps;
 	struct http_server *server;
 	struct auth *auth;
+	struct openings *openings; /* new cases of several callers in one commit */
 	int default_wait_s;
 };
 

@@ -3,6 +3,7 @@
 #include "api/call.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "orchestrator/opening.h"
 
 void case_create(struct api_call *c)
 {
@@ -30,13 +31,8 @@ void case_create(struct api_call *c)
 	};
 	struct transition_result res = { 0 };
 	struct oc_fail fail = { 0 };
-	struct pg *pg = call_worker_pg(c);
-	enum oc_err err;
+	enum oc_err err = openings_create(c->api->openings, &req, &res, &fail);
 
-	if (!pg)
-		return;
-	err = transition_create(pg, &req, &res, &fail);
-	pg_pool_give(c->deps->worker_pool, pg);
 	if (err != OC_OK) {
 		if (err == OC_CONFLICT)
 			call_header(c, "Retry-After", "1");

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "orchestrator/batch.h"
+#include "orchestrator/door.h"
 #include "store/case_doc.h"
 #include "store/step.h"
 

@@ -24,7 +24,3 @@ struct case_now guess_now(const struct guess *g);
 MUST_CHECK enum oc_err guess_step(struct pg *pg, const struct transition_request *req, struct handover *hand,
 				  struct waker *relay_wake, bool *ret_written, struct pg_result **ret_answer,
 				  struct transition_result *ret, struct oc_fail *reterr);
-
-/* What a result says of the case as it is now, from the columns of store/case_doc.h. */
-void transition_result_case(struct transition_result *ret, const struct pg_result *r, unsigned row,
-			    unsigned first);

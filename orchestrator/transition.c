@@ -8,7 +8,10 @@
 #include "base/uuid.h"
 #include "base/waker.h"
 #include "orchestrator/batch.h"
+#include "orchestrator/door.h"
 #include "orchestrator/guess.h"
+#include "orchestrator/kept.h"
+#include "orchestrator/opening.h"
 #include "store/case_doc.h"
 #include "store/step.h"
 
@@ -26,6 +29,16 @@ void transition_set_waker(struct waker *relay_wake)
 void transition_set_handover(struct handover *h)
 {
 	hand = h;
+}
+
+struct handover *door_hand(void)
+{
+	return hand;
+}
+
+struct waker *door_waker(void)
+{
+	return relay_waker;
 }
 
 void transition_result_done(struct transition_result *r)
@@ -79,20 +92,6 @@ void transition_result_case(struct transition_result *ret, const struct pg_resul
 	ret->case_json = text_take(&out);
 }
 
-/* Adds the legal events to the stored case. */
-static char *with_legal(const char *case_text)
-{
-	AUTO(json) json_t *v = NULL;
-
-	if (!case_text || json_read_own(case_text, &v, NULL) != OC_OK || !json_is_object(v) ||
-	    !json_str(v, "status"))
-		return mem_strdup(case_text ? case_text : "{}");
-	json_object_set_new(v, "legal",
-			    transition_legal(case_state_parse(json_str(v, "status")),
-					     case_reason_parse(json_str_or(v, "park_reason", ""))));
-	return json_text(v);
-}
-
 /* ---- idempotency, inside the transaction it guards ---- */
 
 static enum oc_err idem_send(struct pg *pg, long long tenant_id, const struct idem_key *k,
@@ -107,35 +106,6 @@ static enum oc_err idem_send(struct pg *pg, long long tenant_id, const struct id
 	if (err != OC_OK)
 		return err;
 	return pg_send(pg, SQL_STEP_IDEM_SEEN, PG_ARGS(tenant, k->principal, k->route, k->key), reterr);
-}
-
-/* What is kept under the key, from this column on: true with *ret_code, the call ends here. */
-static bool idem_kept(const struct pg_result *seen, unsigned first, const struct idem_key *k,
-		      struct transition_result *ret, enum oc_err *ret_code, struct oc_fail *reterr)
-{
-	if (pg_rows(seen) != 1 || !str_eq(pg_text(seen, 0, first + 1), "done")) {
-		*ret_code = oc_fail(reterr, OC_CONFLICT,
-				    "a request with this Idempotency-Key is still under way");
-		return true;
-	}
-	if (!str_eq(pg_text(seen, 0, first), k->body_hash)) {
-		*ret_code = oc_fail_field(reterr, OC_INVALID, "Idempotency-Key",
-					  "this Idempotency-Key was used before with another body");
-		return true;
-	}
-	metric_inc(M_IDEMPOTENT_REPLAY, NULL, NULL, NULL);
-	ret->replayed = true;
-	ret->stored_status = (int)pg_int(seen, 0, first + 2);
-	ret->case_json = with_legal(pg_text(seen, 0, first + 3));
-	*ret_code = OC_OK;
-	return true;
-}
-
-/* After both answers: true with *ret_code when the call ends here. */
-static bool idem_ends(const struct pg_result *claim, const struct pg_result *seen, const struct idem_key *k,
-		      struct transition_result *ret, enum oc_err *ret_code, struct oc_fail *reterr)
-{
-	return pg_rows(claim) != 1 && idem_kept(seen, 0, k, ret, ret_code, reterr);
 }
 
 /* The transaction of a decision that was made on a wrong guess's row, which nobody holds: it holds the case, claims
@@ -384,8 +354,7 @@ static enum oc_err as_seen(struct pg *pg, const struct transition_request *req,
 	struct step s = step_of(req);
 	enum oc_err code = OC_OK;
 
-	if (req->idem.key && pg_text(answer, 0, GC_IDEM_STATE) &&
-	    idem_kept(answer, GC_IDEM_BODY, &req->idem, ret, &code, reterr))
+	if (req->idem.key && kept_ends(answer, 0, GC_IDEM_BODY, &req->idem, ret, &code, reterr))
 		return code;
 	if (!seen)
 		return no_such_case(req, reterr);
@@ -424,7 +393,7 @@ static enum oc_err try_once(struct pg *pg, const struct transition_request *req,
 	if (err != OC_OK)
 		goto out;
 	s.row = res[lock_at + 1];
-	if (idem && idem_ends(res[1], res[2], &req->idem, ret, &code, reterr))
+	if (idem && pg_rows(res[1]) != 1 && kept_ends(res[2], 0, 0, &req->idem, ret, &code, reterr))
 		err = code;
 	else if (pg_rows(s.row) == 0)
 		err = no_such_case(req, reterr);
@@ -505,199 +474,18 @@ enum oc_err transition(struct pg *pg, const struct transition_request *req, stru
 static enum oc_err create_once(struct pg *pg, const void *arg, struct transition_result *ret,
 			       struct oc_fail *reterr)
 {
-	const struct case_create *c = arg;
-	struct pg_result *res[12] = { 0 };
-	bool idem = c->idem.key != NULL, automatic = c->drive == DRIVE_AUTO;
-	unsigned at = idem ? 3 : 1, n = 0, json_at = 0;
-	char tenant[24], id[UUID_TEXT], hash[HASH_HEX], version[16], epoch[16], seq[16], deadline[32];
-	struct case_now absent = { .state = CASE_ABSENT, .drive = c->drive };
-	struct case_move m = case_step(&absent, &(struct case_event){ .kind = EV_CREATE });
-	struct text lines[11] = { 0 }, out[12] = { 0 };
-	AUTO(json) json_t *meta = json_object();
-	AUTO(str) char *meta_text = NULL;
-	const char *head = "", *cmd = NULL, *line_args[11], *out_args[12];
-	enum oc_err err, code = OC_OK;
-	long long cmd_id = 0;
-	bool by_hand = false;
-	int steps = 0;
+	struct opening one = { .ask = arg, .ret = ret, .fail = reterr };
+	enum oc_err err = opening_write(pg, &one, 1, reterr);
 
-	snprintf(tenant, sizeof(tenant), "%lld", c->tenant_id);
-	uuid_new(id);
-	err = pg_send(pg, "BEGIN", PG_NO_ARGS, reterr);
-	if (err == OC_OK && idem)
-		err = idem_send(pg, c->tenant_id, &c->idem, reterr);
-	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_SPARES, PG_NO_ARGS, reterr);
-	if (err == OC_OK)
-		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
-	if (err != OC_OK)
-		goto out;
-	if (idem && idem_ends(res[1], res[2], &c->idem, ret, &code, reterr)) {
-		err = code;
-		goto out;
-	}
-	json_put(meta, "title", c->title);
-	json_put(meta, "drive", automatic ? "auto" : "manual");
-	if (c->trace_id)
-		json_put(meta, "trace_id", c->trace_id);
-	meta_text = json_text(meta);
-
-	/* create, and for an auto case start_analysis in the same transaction: two rows, one commit. */
-	for (enum case_event_kind ev = EV_CREATE;; ev = EV_START_ANALYSIS) {
-		struct case_now at_now = { .state = steps ? CASE_NEW : CASE_ABSENT, .drive = c->drive };
-		char seq_text[16], spare[24];
-		AUTO(str) char *canonical = NULL;
-		AUTO(json) json_t *fact = json_object();
-		AUTO(str) char *fact_text = NULL;
-
-		m = case_step(&at_now, &(struct case_event){ .kind = ev });
-		steps++;
-		snprintf(seq_text, sizeof(seq_text), "%d", steps);
-		canonical = timeline_seal(&(struct timeline_row){ .tenant = c->tenant,
-								  .case_id = id,
-								  .event = case_event_name(ev),
-								  .from = case_state_name(at_now.state),
-								  .to = case_state_name(m.to),
-								  .actor = c->actor,
-								  .seq = steps,
-								  .version = steps,
-								  .epoch = steps,
-								  .at_us = pg_int(res[at], 0, 0),
-								  .meta = meta },
-					  head, hash);
-		head = hash;
-		{
-			const char *one[] = { tenant,    id,   seq_text, case_event_name(ev),
-					      c->actor,  NULL, NULL,     meta_text,
-					      canonical, hash, NULL };
-
-			for (size_t i = 0; i < ARRAY_LEN(one); i++)
-				pg_array_add(&lines[i], one[i]);
-		}
-		json_put(fact, "case_id", id);
-		json_put(fact, "title", c->title);
-		json_put(fact, "event", case_event_name(ev));
-		json_put(fact, "from", case_state_name(at_now.state));
-		json_put(fact, "to", case_state_name(m.to));
-		json_object_set_new(fact, "version", json_integer(steps));
-		json_put(fact, "actor", c->actor);
-		fact_text = json_text(fact);
-		snprintf(spare, sizeof(spare), "%lld", pg_int(res[at], 0, (unsigned)steps));
-		{
-			const char *one[] = {
-				spare,       tenant,    id,       "x",      "evt.case.transition.v1",
-				c->tenant,   fact_text, seq_text, seq_text, "1",
-				c->trace_id, "bus"
-			};
-
-			for (size_t i = 0; i < ARRAY_LEN(one); i++)
-				pg_array_add(&out[i], one[i]);
-		}
-		if (!automatic || ev == EV_START_ANALYSIS)
-			break;
-	}
-	snprintf(seq, sizeof(seq), "%d", steps);
-	snprintf(version, sizeof(version), "%d", steps);
-	snprintf(epoch, sizeof(epoch), "%d", steps);
-	if (m.ask != ASK_NOTHING) {
-		char attempts[8];
-
-		cmd_id = pg_int(res[at], 0, 3);
-		cmd = pg_text(res[at], 0, 3);
-		by_hand = handover_room(hand, case_ask_topic(m.ask));
-		snprintf(attempts, sizeof(attempts), "%d", case_ask_attempts(m.ask));
-		const char *one[] = { cmd,
-				      tenant,
-				      id,
-				      "c",
-				      case_ask_topic(m.ask),
-				      c->tenant,
-				      "{\"drive\":\"auto\",\"from_event\":\"start_analysis\",\"args\":{}}",
-				      epoch,
-				      version,
-				      attempts,
-				      c->trace_id,
-				      by_hand ? "hand" : "bus" };
-
-		for (size_t i = 0; i < ARRAY_LEN(one); i++)
-			pg_array_add(&out[i], one[i]);
-	}
-	snprintf(deadline, sizeof(deadline), "%.3f", state_deadline_s(CASE_ANALYZING, false, NAN, NAN));
-	{
-		AUTO(str) char *labels = c->labels ? json_text(c->labels) : mem_strdup("{}");
-		AUTO(str) char *evidence = c->evidence ? json_text(c->evidence) : mem_strdup("[]");
-		AUTO(str) char *params = c->params ? json_text(c->params) : mem_strdup("{}");
-
-		err = pg_send(pg, SQL_STEP_NEW_CASE,
-			      PG_ARGS(id, tenant, c->tenant, c->title, case_state_name(m.to), version, epoch,
-				      automatic ? "auto" : "manual", c->severity ? c->severity : "ERROR",
-				      c->actor, c->trace_id, c->follows_id, c->parent_id, seq, hash, cmd,
-				      cmd ? case_ask_topic(m.ask) : NULL, cmd ? deadline : NULL),
-			      reterr);
-		if (err == OC_OK)
-			err = pg_send(pg, SQL_STEP_NEW_BODY,
-				      PG_ARGS(id, tenant, c->summary, labels, evidence, c->template_name,
-					      params),
-				      reterr);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-		line_args[i] = pg_array_end(&lines[i]);
-	for (size_t i = 0; i < ARRAY_LEN(out); i++)
-		out_args[i] = pg_array_end(&out[i]);
-	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_TIMELINE, line_args, ARRAY_LEN(line_args), reterr);
-	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_OUTBOX, out_args, ARRAY_LEN(out_args), reterr);
-	if (err == OC_OK)
-		err = pg_send(pg, SQL_STEP_CASE_DOC, PG_ARGS(tenant, id), reterr);
-	json_at = 4;
-	if (err == OC_OK && idem)
-		err = pg_send(pg, SQL_STEP_IDEM_KEEP_CASE,
-			      PG_ARGS(tenant, c->idem.principal, c->idem.route, c->idem.key, "201", id),
-			      reterr);
-	if (err == OC_OK)
-		err = pg_send(pg, "COMMIT", PG_NO_ARGS, reterr);
-	for (n = 0; n < ARRAY_LEN(res); n++) {
-		pg_result_free(res[n]);
-		res[n] = NULL;
-	}
-	if (err == OC_OK)
-		err = pg_sync(pg, res, ARRAY_LEN(res), reterr);
-	if (err != OC_OK)
-		goto out;
-	if (pg_rows(res[json_at]))
-		transition_result_case(ret, res[json_at], 0, 1);
-	ret->accepted = true;
-	ret->from = CASE_ABSENT;
-	ret->to = m.to;
-	ret->version = ret->epoch = steps;
-	ret->cmd_id = cmd_id ? -1 : 0;
-	if (cmd_id)
-		command_committed(hand, relay_waker, case_ask_topic(m.ask), cmd_id, by_hand);
-	else
-		waker_poke_within(relay_waker, HANDOVER_FACTS_MS);
-	metric_inc(M_CASE_TRANSITION, "(none)", "NEW", "create");
-	if (automatic)
-		metric_inc(M_CASE_TRANSITION, "NEW", "ANALYZING", "start_analysis");
-out:
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-		text_done(&lines[i]);
-	for (size_t i = 0; i < ARRAY_LEN(out); i++)
-		text_done(&out[i]);
-	for (n = 0; n < ARRAY_LEN(res); n++)
-		pg_result_free(res[n]);
-	return err;
+	return err == OC_OK ? one.err : err;
 }
 
 enum oc_err transition_create(struct pg *pg, const struct case_create *c, struct transition_result *ret,
 			      struct oc_fail *reterr)
 {
 	struct oc_fail own;
+	enum oc_err err = opening_check(c, reterr);
 
 	*ret = (struct transition_result){ 0 };
-	if (str_empty(c->title) || strlen(c->title) > 500)
-		return oc_fail_field(reterr, OC_INVALID, "/title", "a case needs a title of 1 to 500 bytes");
-	if (!str_utf8_ok(c->title, strlen(c->title)))
-		return oc_fail_field(reterr, OC_BAD_REQUEST, "/title", "the title is not valid UTF-8");
-	return with_retries(pg, create_once, c, ret, reterr ? reterr : &own);
+	return err == OC_OK ? with_retries(pg, create_once, c, ret, reterr ? reterr : &own) : err;
 }

@@ -225,14 +225,38 @@ const char SQL_STEP_GUESS_KEYED[] = GUESS_WRITES(
 
 const char SQL_STEP_SPARES[] =
 	"SELECT (extract(epoch FROM now()) * 1000000)::bigint, nextval('outbox_id_seq'), nextval('outbox_id_seq'),"
-	" nextval('outbox_id_seq')";
+	" nextval('outbox_id_seq') FROM generate_series(1, $1::int)";
 
-const char SQL_STEP_NEW_CASE[] =
+const char SQL_STEP_IDEM_KEPT[] =
+	"SELECT e.ord, i.body_hash, i.state, i.status, i.response::text"
+	" FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS e(ord, tenant_id, principal, route, key)"
+	" JOIN idempotency i ON i.tenant_id = e.tenant_id AND i.principal = e.principal AND i.route = e.route AND i.key = e.key"
+	" WHERE i.expires_at >= now()";
+
+const char SQL_STEP_NEW_CASES[] =
 	"INSERT INTO ops_case (id, tenant_id, tenant, title, status, version, epoch, drive, severity, opened_by, trace_id,"
 	" follows_id, parent_id, timeline_seq, timeline_head, cmd_id, cmd_topic, deadline_at)"
-	" VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6::int, $7::int, $8, $9, $10, $11, $12::uuid, $13::uuid, $14::int,"
-	" decode($15, 'hex'), $16::bigint, $17, CASE WHEN $18::float8 IS NOT NULL THEN now() + make_interval(secs => $18::float8) END)";
+	" SELECT i, t, tc, ti, st, v, ep, dr, se, ob, tr, fo, pa, ts, decode(th, 'hex'), ci, ct, now() + make_interval(secs => de)"
+	" FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[],"
+	" $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::int[], $15::text[], $16::bigint[], $17::text[],"
+	" $18::float8[]) AS x(i, t, tc, ti, st, v, ep, dr, se, ob, tr, fo, pa, ts, th, ci, ct, de)";
 
-const char SQL_STEP_NEW_BODY[] =
+const char SQL_STEP_NEW_BODIES[] =
 	"INSERT INTO case_body (case_id, tenant_id, summary, labels, evidence, template, params)"
-	" VALUES ($1::uuid, $2::bigint, $3, $4::jsonb, $5::jsonb, $6, $7::jsonb)";
+	" SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::jsonb[], $6::text[], $7::jsonb[])";
+
+const char SQL_STEP_IDEM_KEEP_NEW[] =
+	"WITH k AS (INSERT INTO idempotency (tenant_id, principal, route, key, body_hash, state, status, response)"
+	"  SELECT e.tenant_id, e.principal, e.route, e.key, e.body_hash, 'done', 201, opscase_case_json(c)"
+	"  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[])"
+	"  AS e(tenant_id, principal, route, key, body_hash, case_id) JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id"
+	"  ORDER BY e.tenant_id, e.principal, e.route, e.key"
+	"  ON CONFLICT (tenant_id, principal, route, key) DO UPDATE SET body_hash = excluded.body_hash, state = 'done', status = 201,"
+	"  response = excluded.response, created_at = now(), expires_at = now() + interval '24 hours'"
+	"  WHERE idempotency.expires_at < now() RETURNING 1)"
+	" SELECT opscase_expect(count(*), $7::bigint, 'idempotency') FROM k";
+
+const char SQL_STEP_CASE_DOCS[] =
+	"SELECT c.cmd_id" CASE_DOC_COLUMNS
+	" FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY AS e(tenant_id, case_id, ord)"
+	" JOIN ops_case c ON c.tenant_id = e.tenant_id AND c.id = e.case_id ORDER BY e.ord";

@@ -117,6 +117,14 @@ enum guess_col { GC_SEEN, GC_IDEM_BODY, GC_IDEM_STATE, GC_IDEM_STATUS, GC_IDEM_A
 extern const char SQL_STEP_GUESS[];
 extern const char SQL_STEP_GUESS_KEYED[]; /* and $26 principal, $27 route, $28 key, $29 body hash */
 
-extern const char SQL_STEP_SPARES[]; /* now, nextval x 3 */
-extern const char SQL_STEP_NEW_CASE[];
-extern const char SQL_STEP_NEW_BODY[];
+/* New cases, many at once. */
+extern const char SQL_STEP_SPARES[];    /* $1 rows; now, nextval x 3 */
+extern const char SQL_STEP_IDEM_KEPT[]; /* $1 int[] ordinals, $2 tenants, $3 principals, $4 routes, $5 keys */
+/* $1 ids, $2 tenants, $3 tenant codes, $4 titles, $5 status, $6 versions, $7 epochs, $8 drives, $9 severities,
+ * $10 actors, $11 traces, $12 follows, $13 parents, $14 seq, $15 heads, $16 cmd ids, $17 cmd topics, $18 deadlines (s). */
+extern const char SQL_STEP_NEW_CASES[];
+/* $1 cases, $2 tenants, $3 summaries, $4 labels, $5 evidence, $6 templates, $7 params. */
+extern const char SQL_STEP_NEW_BODIES[];
+/* $1 tenants, $2 principals, $3 routes, $4 keys, $5 body hashes, $6 cases, $7 row count: 40001 where one is in use. */
+extern const char SQL_STEP_IDEM_KEEP_NEW[];
+extern const char SQL_STEP_CASE_DOCS[]; /* $1 tenants, $2 cases: as SQL_STEP_CASE_DOC, in this order */

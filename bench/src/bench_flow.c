@@ -13,12 +13,14 @@
 #include "bench/src/bench.h"
 #include "executor/host.h"
 #include "orchestrator/loop.h"
+#include "orchestrator/opening.h"
 #include "orchestrator/relay.h"
 #include "orchestrator/transition.h"
 #include "wire/bus/bus.h"
 #include "worker/worker.h"
 
-#define SLOTS (1u << 20)
+#define SLOTS     (1u << 20)
+#define FLOWS_MAX 256
 
 static const char SQL_FINDING[] =
 	"INSERT INTO finding (id, tenant_id, case_id, epoch, summary, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4::int, 'x', '{}')";
@@ -30,6 +32,7 @@ static struct slot {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static sem_t room;
 static struct host *host;
+static struct openings *openings;
 static const char *conninfo;
 static long long tenant;
 static double stop_at;
@@ -97,12 +100,9 @@ static void must(enum oc_err err, const struct oc_fail *fail)
 static void *open_cases(void *arg)
 {
 	struct oc_fail fail;
-	struct pg *pg = NULL;
 
-	must(pg_open(conninfo, "bench", &pg, &fail), &fail);
 	while (bench_now() < stop_at) {
 		struct transition_result res;
-		const char *at;
 		struct timespec until;
 		double t;
 
@@ -113,31 +113,26 @@ static void *open_cases(void *arg)
 			exit(1);
 		}
 		t = bench_now();
-		must(transition_create(pg,
-				       &(struct case_create){ .tenant_id = tenant,
-							      .tenant = "t-bench",
-							      .title = "bench",
-							      .drive = DRIVE_AUTO,
-							      .actor = "bench" },
-				       &res, &fail),
+		must(openings_create(openings,
+				     &(struct case_create){ .tenant_id = tenant,
+							    .tenant = "t-bench",
+							    .title = "bench",
+							    .drive = DRIVE_AUTO,
+							    .actor = "bench" },
+				     &res, &fail),
 		     &fail);
-		at = strstr(res.case_json, "\"id\"");
-		at = at ? strchr(at + 4, '"') : NULL;
-		if (!at)
-			exit(1);
 		pthread_mutex_lock(&lock);
-		slot_of(at + 1)->begin = t;
+		slot_of(res.case_id)->begin = t;
 		pthread_mutex_unlock(&lock);
 		transition_result_done(&res);
 	}
-	pg_close(pg);
 	return arg;
 }
 
 int main(int argc, char **argv)
 {
-	pthread_t openers[8];
-	unsigned threads = 4;
+	pthread_t openers[FLOWS_MAX];
+	unsigned threads;
 	struct waker *wake = waker_new();
 	struct handover *hand = handover_new();
 	struct bus *bus = NULL;
@@ -145,6 +140,7 @@ int main(int argc, char **argv)
 	struct loop *loop = NULL;
 	struct worker *worker = NULL;
 	struct registry *registry = NULL;
+	struct pg_pool *pool;
 	struct oc_fail fail;
 	double begin, *ms;
 	size_t done = 0;
@@ -159,6 +155,9 @@ int main(int argc, char **argv)
 		return 64;
 	conninfo = argv[1];
 	tenant = atoll(argv[3]);
+	threads = (unsigned)atoi(argv[4]);
+	if (threads < 1 || threads > FLOWS_MAX)
+		return 64;
 	slots = mem_array(SLOTS, sizeof(*slots));
 	sem_init(&room, 0, (unsigned)atoi(argv[4]));
 	{
@@ -190,6 +189,7 @@ int main(int argc, char **argv)
 				  .conninfo = conninfo, .bus = bus, .relay_wake = wake, .hand = hand },
 			  &worker, &fail),
 	     &fail);
+	openings = openings_new(pool = pg_pool_new(conninfo, "bench", 2), 1);
 	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 	begin = bench_now();
 	stop_at = begin + atof(argv[5]);
@@ -213,6 +213,8 @@ int main(int argc, char **argv)
 	loop_stop(loop);
 	relay_stop(relay);
 	transition_set_waker(NULL);
+	openings_free(openings);
+	pg_pool_free(pool);
 	bus_close(bus);
 	host_free(host);
 	registry_free(registry);

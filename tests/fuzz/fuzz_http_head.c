@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "wire/http/message.h"
+#include "orchestrator/opening.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -47,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		log_set_level(LOG_ERROR);
 		api.deps.api_pool = api.deps.worker_pool = pg_pool_new("host=/nonexistent", "fuzz", 1);
 		api.auth = auth_new(api.deps.worker_pool);
+		api.openings = openings_new(api.deps.worker_pool, 1);
 	}
 	next = line + strcspn(line, "\n");
 	next += *next ? (*next = '\0', 1) : 0;

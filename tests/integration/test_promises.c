@@ -108,7 +108,7 @@ static void promise_1_nobody_else_writes_a_case(void **state)
 		"cd '" OPSCASE_SOURCE_DIR
 		"' && grep -rlE --include='*.c' '(UPDATE|INSERT INTO|DELETE FROM) ops_case\\b' base domain"
 		" wire store contracts worker orchestrator planner gatekeeper executor verifier analyst librarian ingest api apps"
-		" | sort | tr '\\n' ' '; grep -rlE --include='*.c' 'SQL_STEP_(CASE|NEW_CASE|HEAD|HEADS)\\b' base worker orchestrator"
+		" | sort | tr '\\n' ' '; grep -rlE --include='*.c' 'SQL_STEP_(CASE|NEW_CASES|HEAD|HEADS)\\b' base worker orchestrator"
 		" planner gatekeeper executor verifier analyst librarian ingest api apps | grep -v ^orchestrator/";
 	char line[1024] = "", more[1024] = "";
 	FILE *f = popen(command, "r");
