@@ -291,6 +291,17 @@ bool detector_gap(const struct detector *d, int64_t now_s)
 	return d->samples > WARM_UP && gap > 5 * d->step_s && gap > 3 * d->longest_gap_s;
 }
 
+bool detector_hour_before(const struct detector *d, float *ret_lo, float *ret_hi)
+{
+	*ret_lo = INFINITY;
+	*ret_hi = -INFINITY;
+	/* An hour is learned when it is over: what is known of the present one is of other days. */
+	for (size_t i = 0; i < 2; i++)
+		if (d->hours[i].seen & (1u << d->hour))
+			widen(&d->hours[i], d->hour, ret_lo, ret_hi);
+	return *ret_lo <= *ret_hi;
+}
+
 /* ---- trends ---- */
 
 static int by_value(const void *a, const void *b)

@@ -73,6 +73,8 @@ void detector_init(struct detector *d);
 void detector_step(struct detector *d, int64_t time_s, double value, double limit, struct detect_result *ret);
 /* No sample for at least five steps and three times the longest gap so far. */
 bool detector_gap(const struct detector *d, int64_t now_s);
+/* What the present hour of the day held on earlier days; false: not known yet. */
+bool detector_hour_before(const struct detector *d, float *ret_lo, float *ret_hi);
 const char *detect_look_name(enum detect_look look); /* "jump" */
 
 struct detect_forecast {

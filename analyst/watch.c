@@ -2,7 +2,9 @@
 #include "analyst/watch.h"
 #include <math.h>
 #include <stdio.h>
-#include "analyst/detect.h"
+#include "analyst/saturation.h"
+#include "analyst/silence.h"
+#include "analyst/watched.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,22 +20,6 @@
 #define CALM_AFTER    5     /* samples at least half-way back */
 #define USUAL_AFTER_S 86400 /* after a day it is the new usual */
 #define LOG_WINDOW_US (INT64_C(300) * 1000000)
-
-/* What is stored of a series. */
-struct kept {
-	struct detector d;
-	float before, away; /* of the open episode: the level before, how far it went */
-	int64_t since_s;
-	uint16_t odd, calm;
-	uint8_t open;
-};
-
-struct watched {
-	long long tenant_id, series_id;
-	struct kept kept;
-	int64_t upto_us;
-	bool used, dirty;
-};
 
 struct watch {
 	struct watch_config config;
@@ -214,6 +200,24 @@ static bool over(struct kept *k, double value, int64_t at_s)
 	return k->calm >= CALM_AFTER || at_s - k->since_s > USUAL_AFTER_S;
 }
 
+static enum oc_err filling(const struct watch *w, struct watched *s, struct pg *pg, const struct pg_result *r,
+			   unsigned i, int64_t now_us, struct watch_done *done, struct oc_fail *reterr)
+{
+	double limit = s->kept.d.block_count ? 0 : saturation_limit(pg_text(r, i, BK_METRIC));
+	struct detect_forecast f;
+	enum saturation what;
+
+	/* What is old only teaches, and a trend is learned anew soon enough. */
+	if (limit <= 0 || pg_int(r, i, BK_US) <= now_us - w->config.fresh_s * INT64_C(1000000))
+		return OC_OK;
+	what = saturation_step(&s->kept, limit, &f);
+	if (what == SATURATION_SAME)
+		return OC_OK;
+	done->raised += what == SATURATION_BEGINS;
+	done->cleared += what == SATURATION_ENDS;
+	return saturation_tell(s, pg, r, i, what, limit, &f, reterr);
+}
+
 static enum oc_err sample(struct watch *w, struct pg *pg, const struct pg_result *r, unsigned i,
 			  int64_t now_us, struct watch_done *done, struct oc_fail *reterr)
 {
@@ -235,6 +239,11 @@ static enum oc_err sample(struct watch *w, struct pg *pg, const struct pg_result
 	s->upto_us = at_us;
 	s->dirty = true;
 	done->samples++;
+	err = silence_over(w->table, w->size, s, pg, pg_text(r, i, BK_URN), at_us, &done->cleared, reterr);
+	if (err == OC_OK)
+		err = filling(w, s, pg, r, i, now_us, done, reterr);
+	if (err != OC_OK)
+		return err;
 	k->odd = found.odd && k->odd < UINT16_MAX ? (uint16_t)(k->odd + 1) : found.odd ? k->odd : 0;
 	if (found.alarm && !k->open && at_us > now_us - w->config.fresh_s * INT64_C(1000000)) {
 		k->open = 1;
@@ -352,6 +361,8 @@ enum oc_err watch_pass(struct watch *w, struct pg *pg, int64_t now_us, struct wa
 			ret->buckets++;
 		}
 	}
+	if (err == OC_OK && ret->buckets)
+		err = silence_pass(w->table, w->size, pg, closed, w->config.debounce_s, &ret->raised, reterr);
 	return err == OC_OK ? look_at_logs(w, pg, now_us, ret, reterr) : err;
 }
 

@@ -23,7 +23,17 @@ const char SQL_DETECTORS_SAVE[] =
 	"INSERT INTO detector_state (tenant_id, series_id, upto, state) SELECT t, s, to_timestamp(u / 1000000.0), decode(d, 'hex')"
 	" FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) AS x(t, s, u, d)"
 	" ON CONFLICT (tenant_id, series_id) DO UPDATE SET upto = excluded.upto, state = excluded.state"
-	" WHERE detector_state.upto < excluded.upto";
+	" WHERE detector_state.upto <= excluded.upto";
+
+#define LATER_HALF "x.bucket > " AT("(g.last + ($4::bigint - g.last) / 2)")
+const char SQL_SILENT[] =
+	"SELECT m.tenant_id, m.series_id, r.urn, m.metric, g.last,"
+	" EXISTS (SELECT FROM metric_1m x WHERE x.tenant_id = m.tenant_id AND x.resource_id = m.resource_id AND " LATER_HALF
+	"),"
+	" EXISTS (SELECT FROM metric_1m x WHERE x.tenant_id = m.tenant_id AND " LATER_HALF ")"
+	" FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS g (tenant_id, series_id, last) JOIN metric_1m m ON m.bucket = " AT(
+		"g.last") " AND m.tenant_id = g.tenant_id AND m.series_id = g.series_id JOIN dim_resource r"
+			  " ON r.tenant_id = m.tenant_id AND r.resource_id = m.resource_id ORDER BY 1, 6, 3, 2";
 
 const char SQL_LOG_SURPRISES[] = "WITH now AS (SELECT tenant_id, resource_id, fingerprint_id, count_total, count_error FROM log_pattern_5m WHERE bucket = " AT(
 	"$1") "), day AS (SELECT tenant_id, resource_id, fingerprint_id, max(count_total) AS most, count(*) AS windows FROM log_pattern_5m"

@@ -72,6 +72,7 @@ static int fresh(void **state)
 	(void)state;
 	pgtemp_exec(
 		db,
+		"TRUNCATE metric_1m, service_call_5m, log_pattern_5m, detector_state;"
 		"DELETE FROM signal; DELETE FROM maintenance_window; DELETE FROM evidence_link; DELETE FROM event_envelope;"
 		"UPDATE ops_case SET status = 'CLOSED', resolution = 'cancelled', closed_at = now() - interval '1 day',"
 		" created_at = created_at - interval '2 days', park_reason = NULL WHERE status <> 'CLOSED';"
@@ -364,6 +365,206 @@ static void a_new_error_pattern_is_a_signal_and_a_known_one_is_none(void **state
 	assert_int_equal(pass(window + 307 * S).opened, 1);
 }
 
+/* Rows of a series of its own, one a minute in (from, until], with the values of the expression over n, the minute since `from`. */
+static void metric_rows(const char *urn, const char *metric, int series, int64_t from_us, int64_t until_us,
+			const char *value)
+{
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, '%s', 'svc', 'x') ON CONFLICT DO NOTHING;"
+		"INSERT INTO metric_1m (bucket, tenant_id, resource_id, metric, avg_val, series_id, count)"
+		" SELECT to_timestamp(%lld + n * 60), r.tenant_id, r.resource_id, '%s', %s, %d, 1 FROM generate_series(1, %lld) n, dim_resource r"
+		" WHERE r.tenant_id = %lld AND r.urn = '%s'",
+		tenant, urn, (long long)(from_us / S), metric, value, series,
+		(long long)((until_us - from_us) / (60 * S)), tenant, urn);
+
+	pgtemp_exec(db, sql);
+}
+
+static struct watch *watching(void)
+{
+	return watch_new(&(struct watch_config){
+		.bucket_s = 60, .delay_s = 5, .false_alarms = .6, .debounce_s = 60, .history_s = 3 * 86400 });
+}
+
+static struct watch_done look_at(struct watch *w, int64_t minute_us)
+{
+	struct watch_done done;
+	struct oc_fail why = { 0 };
+
+	if (watch_pass(w, pg, minute_us + 66 * S, &done, &why) != OC_OK)
+		fail_msg("%s", why.text);
+	return done;
+}
+
+#define OPEN_SILENT                                                                                                    \
+	"SELECT coalesce(string_agg(fingerprint, ' ' ORDER BY fingerprint), '') FROM signal WHERE status = 'open' AND" \
+	" fingerprint LIKE $1"
+
+static void what_fell_silent_is_said_once_by_the_largest_that_did(void **state)
+{
+	AUTO(watch) struct watch *w = watching();
+	AUTO(str)
+	char *one_series = NULL, *one_resource = NULL, *everybody = NULL, *after = NULL, *id = NULL,
+	     *last = NULL;
+	int64_t minute = now_us / (60 * S) * 60 * S, t = minute - 300 * 60 * S, calm;
+
+	(void)state;
+	calm = minute - 30 * 60 * S;
+	metric_rows("urn:svc:loud", "cpu", 101, t, minute - 12 * 60 * S, "20 + 3 * sin(n)");
+	metric_rows("urn:svc:loud", "jobs", 102, t, calm, "7 + cos(n)");
+	metric_rows("urn:svc:dead", "cpu", 103, t, calm, "20 + 3 * cos(n)");
+	metric_rows("urn:svc:dead", "jobs", 104, t, calm, "9 + 3 * cos(n)");
+	assert_int_equal(look_at(w, calm).raised, 0);
+	/* A quarter of an hour later one series of a resource that is heard, and all of another, are gone. */
+	assert_int_equal(look_at(w, calm + 15 * 60 * S).raised, 2);
+	one_series = one(OPEN_SILENT, "silent-series:%");
+	assert_string_equal(one_series, "silent-series:0000000000000066");
+	one_resource = one(OPEN_SILENT, "silent:%");
+	assert_string_equal(one_resource, "silent:urn:svc:dead");
+	/* The one that is silent as a whole is a case, the single series none. */
+	assert_int_equal(pass(calm + 20 * 60 * S).opened, 1);
+	id = case_of("silent:urn:svc:dead");
+	assert_int_not_equal(strlen(id), 0);
+	/* Nothing new is said while it stays so; then the last one that was heard stops, and with it everything. */
+	assert_int_equal(look_at(w, minute).raised, 1);
+	everybody = one(OPEN_SILENT, "silent:*");
+	assert_string_equal(everybody, "silent:*");
+	/* One is heard again: not everything is silent, and not that resource. The dead one is still dead. */
+	metric_rows("urn:svc:loud", "cpu", 101, minute + 60 * S, minute + 180 * S, "20");
+	assert_true(look_at(w, minute + 180 * S).cleared >= 1);
+	after = one(OPEN_SILENT, "silent:%");
+	assert_string_equal(after, "silent:urn:svc:dead");
+	metric_rows("urn:svc:dead", "cpu", 103, minute + 180 * S, minute + 300 * S, "20");
+	look_at(w, minute + 300 * S);
+	last = one(OPEN_SILENT, "silent:%");
+	assert_string_equal(last, "");
+}
+
+static void silence_survives_a_restart_and_after_a_day_is_usual(void **state)
+{
+	AUTO(watch) struct watch *w = watching();
+	AUTO(str) char *open = NULL, *later = NULL;
+	struct oc_fail why = { 0 };
+	int64_t minute = now_us / (60 * S) * 60 * S, t = minute - 400 * 60 * S, calm = minute - 30 * 60 * S;
+
+	(void)state;
+	metric_rows("urn:svc:heard", "cpu", 111, t, minute + 2 * 86400 * S, "20 + 3 * sin(n)");
+	metric_rows("urn:svc:gone", "cpu", 112, t, calm, "20 + 3 * sin(n)");
+	look_at(w, calm);
+	assert_int_equal(look_at(w, calm + 15 * 60 * S).raised, 1);
+	assert_int_equal(watch_save(w, pg, &why), OC_OK);
+	watch_free(w);
+	w = watching();
+	assert_int_equal(look_at(w, calm + 20 * 60 * S).raised, 0);
+	open = one(OPEN_SILENT, "silent:%");
+	assert_string_equal(open, "silent:urn:svc:gone");
+	look_at(w, calm + 86400 * S + 1800 * S);
+	later = one(OPEN_SILENT, "silent:%");
+	assert_string_equal(later, "");
+}
+
+static void a_disk_that_fills_is_told_before_it_is_full(void **state)
+{
+	AUTO(watch) struct watch *w = watching();
+	AUTO(str) char *title = NULL, *n = NULL, *look = NULL, *gone = NULL, *id = NULL;
+	int64_t minute = now_us / (60 * S) * 60 * S, t = minute - 600 * 60 * S;
+
+	(void)state;
+	/* Ten hours: from 60 % by .06 % a minute, full in an hour; next to it the same that is no share, and one that only moves. */
+	metric_rows("urn:host:db1", "system.filesystem.utilization", 121, t, minute,
+		    ".6 + .0006 * n + .001 * sin(n)");
+	metric_rows("urn:host:db1", "orders", 122, t, minute, ".6 + .0006 * n + .001 * sin(n)");
+	metric_rows("urn:host:db1", "system.cpu.utilization", 123, t, minute, ".6 + .1 * sin(n)");
+	for (int64_t at = t; at <= minute; at += 600 * S)
+		look_at(w, at);
+	n = one("SELECT count(*) FROM signal WHERE fingerprint LIKE $1", "filling:%");
+	assert_string_equal(n, "1");
+	title = one("SELECT title FROM signal WHERE fingerprint = $1", "filling:0000000000000079");
+	assert_non_null(strstr(title, "system.filesystem.utilization of urn:host:db1 reaches 1 in about "));
+	look = one(
+		"SELECT labels->>'look' || ' ' || severity || ' ' || (confidence > .7)::text FROM signal WHERE fingerprint = $1",
+		"filling:0000000000000079");
+	assert_string_equal(look, "saturation WARN true");
+	pass(minute);
+	id = case_of("filling:0000000000000079");
+	assert_int_not_equal(strlen(id), 0);
+	/* Somebody cleans up. */
+	metric_rows("urn:host:db1", "system.filesystem.utilization", 121, minute, minute + 120 * 60 * S,
+		    ".3");
+	for (int64_t at = minute; at <= minute + 120 * 60 * S; at += 600 * S)
+		look_at(w, at);
+	gone = one("SELECT status FROM signal WHERE fingerprint = $1", "filling:0000000000000079");
+	assert_string_equal(gone, "cleared");
+}
+
+/* Rows of a log pattern each five minutes in [from, until): `count` times, `errors` of them. */
+static void pattern_rows(const char *pattern, int64_t from_us, int64_t until_us, int count, int errors)
+{
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (%lld, 'urn:svc:logs', 'svc', 'logs') ON CONFLICT DO NOTHING;"
+		"INSERT INTO log_pattern (tenant_id, pattern) SELECT %lld, '%s' WHERE NOT EXISTS (SELECT FROM log_pattern WHERE tenant_id = %lld"
+		" AND pattern = '%s');"
+		"INSERT INTO log_pattern_5m (bucket, tenant_id, resource_id, fingerprint_id, count_total, count_error)"
+		" SELECT b, p.tenant_id, r.resource_id, p.fingerprint_id, %d, %d FROM generate_series(to_timestamp(%lld), to_timestamp(%lld),"
+		" interval '5 minutes') b, log_pattern p, dim_resource r WHERE p.pattern = '%s' AND p.tenant_id = %lld AND r.tenant_id = %lld"
+		" AND r.urn = 'urn:svc:logs'",
+		tenant, tenant, pattern, tenant, pattern, count, errors, (long long)(from_us / S),
+		(long long)((until_us - S) / S), pattern, tenant, tenant);
+
+	pgtemp_exec(db, sql);
+}
+
+#define OPEN_LOG \
+	"SELECT coalesce(string_agg(title, '; '), '') FROM signal WHERE status = 'open' AND kind = $1"
+
+static void log_patterns_that_are_new_surge_or_vanish_are_told_and_end(void **state)
+{
+	AUTO(watch)
+	struct watch *w =
+		watch_new(&(struct watch_config){ .bucket_s = 60, .delay_s = 5, .false_alarms = .6 });
+	AUTO(str) char *titles = NULL, *links = NULL, *open = NULL, *left = NULL;
+	int64_t window = now_us / (300 * S) * 300 * S, day = window - 86400 * S, until = window + 1800 * S;
+
+	(void)state;
+	pattern_rows("served <*>", day, until, 100, 0);
+	pattern_rows("heartbeat <*>", day, window, 12, 0);
+	pattern_rows("retry <*>", day, window, 4, 0);
+	pattern_rows("retry <*>", window, window + 300 * S, 80, 80);
+	pattern_rows("retry <*>", window + 300 * S, until, 4, 0);
+	pattern_rows("cannot reach <*>", window, window + 300 * S, 7, 7);
+	/* New, but no error; and more often, but not by much: no news. */
+	pattern_rows("hello <*>", window, until, 90, 0);
+	look_at(w, window - 360 * S);
+	for (int i = 0; i < 4; i++)
+		look_at(w, window + (i + 1) * 300 * S);
+	titles = one("SELECT string_agg(title, '; ' ORDER BY title) FROM signal WHERE kind = $1",
+		     "log_pattern");
+	assert_string_equal(
+		titles,
+		"new log pattern at urn:svc:logs: cannot reach <*>; surging log pattern at urn:svc:logs: retry <*>;"
+		" vanished log pattern at urn:svc:logs: heartbeat <*>");
+	/* What came is there to be opened; what vanished has no row in that window. */
+	links = one(
+		"SELECT count(*) FROM signal s JOIN evidence_link l ON l.tenant_id = s.tenant_id AND l.event_id = s.signal_id JOIN log_pattern_5m p"
+		" ON p.bucket = (l.ref_pg->'keys'->>'bucket')::timestamptz AND p.fingerprint_id = (l.ref_pg->'keys'->>'fingerprint_id')::bigint"
+		" WHERE s.kind = $1",
+		"log_pattern");
+	assert_string_equal(links, "2");
+	/* Those with errors are sure enough for a case; the first two have ended by then, since nobody said more. */
+	open = one(OPEN_LOG, "log_pattern");
+	assert_string_equal(open, "vanished log pattern at urn:svc:logs: heartbeat <*>");
+	assert_int_equal(pass(window + 1300 * S).opened, 0);
+	/* It is back. */
+	pattern_rows("heartbeat <*>", window + 1200 * S, until, 12, 0);
+	look_at(w, window + 1500 * S);
+	look_at(w, window + 1800 * S);
+	look_at(w, window + 2100 * S);
+	left = one(OPEN_LOG, "log_pattern");
+	assert_string_equal(left, "");
+}
+
 static void the_story_of_a_case_is_one_list_in_the_order_of_time(void **state)
 {
 	AUTO(pg) struct pg *api = pgtemp_open(db->api);
@@ -486,6 +687,10 @@ int main(void)
 		cmocka_unit_test_setup(maintenance_holds_only_the_signals_that_it_names, fresh),
 		cmocka_unit_test_setup(metric_rows_become_an_event_a_case_and_an_end, fresh),
 		cmocka_unit_test_setup(a_new_error_pattern_is_a_signal_and_a_known_one_is_none, fresh),
+		cmocka_unit_test_setup(what_fell_silent_is_said_once_by_the_largest_that_did, fresh),
+		cmocka_unit_test_setup(silence_survives_a_restart_and_after_a_day_is_usual, fresh),
+		cmocka_unit_test_setup(a_disk_that_fills_is_told_before_it_is_full, fresh),
+		cmocka_unit_test_setup(log_patterns_that_are_new_surge_or_vanish_are_told_and_end, fresh),
 		cmocka_unit_test_setup(the_story_of_a_case_is_one_list_in_the_order_of_time, fresh),
 		cmocka_unit_test_setup(an_objective_that_burns_is_a_case_and_its_state_is_shown, fresh),
 		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
