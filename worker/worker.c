@@ -37,6 +37,9 @@ struct lane { /* one thread */
 	pthread_t thread;
 	struct pg *pg;
 	int64_t leased_ms; /* when the batch under work was leased or renewed */
+	/* A batch that PostgreSQL was lost with: whether it was leased or answered is not known. NULL: none. */
+	char *left_ids;
+	char left_token[UUID_TEXT];
 };
 
 struct worker {
@@ -548,9 +551,30 @@ static enum oc_err lease_and_work(struct lane *lane, const char *ids, const stru
 	} else if (pg_rows(res[2]) > 0) {
 		work_leased(lane, res[2], w->role.load_sql ? res[3] : NULL, token);
 	}
+	if (!pg_alive(lane->pg)) {
+		mem_set(&lane->left_ids, ids);
+		memcpy(lane->left_token, token, sizeof(token));
+	}
 	for (size_t i = 0; i < ARRAY_LEN(res); i++)
 		pg_result_free(res[i]);
 	return err;
+}
+
+/* Nobody works on what was left behind, and what was answered is done: the rest need not wait for its lease to end.
+ * False: no database yet. */
+static bool settle_left(struct lane *lane)
+{
+	struct oc_fail fail;
+
+	if (!lane->left_ids)
+		return true;
+	if (pg_query(lane->pg, SQL_COMMAND_BACK, PG_ARGS(lane->left_ids, lane->left_token, "0"), NULL,
+		     &fail) != OC_OK)
+		return false;
+	free(lane->left_ids);
+	lane->left_ids = NULL;
+	atomic_store(&lane->worker_ref->swept_ms, 0); /* the next look is now */
+	return true;
 }
 
 /* What lies open, without anybody's word. False: nothing, or no database. */
@@ -616,6 +640,10 @@ static void *lane_run(void *arg)
 			idle(w, IDLE_MS);
 			continue;
 		}
+		if (!settle_left(lane)) {
+			idle(w, IDLE_MS);
+			continue;
+		}
 		n = seat_take(w->seat, from, w->role.max_batch, PATIENCE_MS, IDLE_MS);
 		if (n) {
 			work_handed(lane, from, n);
@@ -626,6 +654,7 @@ static void *lane_run(void *arg)
 			while (take_open(lane) && !atomic_load(&w->stopping))
 				;
 	}
+	free(lane->left_ids);
 	pg_close(lane->pg);
 	return NULL;
 }

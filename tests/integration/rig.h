@@ -45,6 +45,9 @@ static const char SQL_VERDICT[] =
 static const char SQL_FINDING[] =
 	"INSERT INTO finding (id, tenant_id, case_id, epoch, summary, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4::int, 'x', '{}')";
 
+/* Called by the roles for each command, when set. */
+static __attribute__((unused)) void (*before_answer)(const struct command *cmd);
+
 static __attribute__((unused)) enum oc_err scripted(void *ctx, const struct command *cmd, struct answer *ans,
 						    struct oc_fail *reterr)
 {
@@ -60,6 +63,8 @@ static __attribute__((unused)) enum oc_err scripted(void *ctx, const struct comm
 	char id[UUID_TEXT], t[24], epoch[16];
 
 	(void)ctx, (void)reterr;
+	if (before_answer)
+		before_answer(cmd);
 	uuid_new(id);
 	snprintf(t, sizeof(t), "%lld", cmd->tenant_id);
 	snprintf(epoch, sizeof(epoch), "%d", cmd->epoch);

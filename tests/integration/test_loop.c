@@ -1,5 +1,6 @@
 /* A case goes round on real PostgreSQL and NATS; the roles here only say what a real one would. */
 #include <pthread.h>
+#include <signal.h>
 #include "tests/integration/rig.h"
 
 /* ---- the tests ---- */
@@ -21,6 +22,55 @@ static void an_auto_case_goes_round_and_closes_as_verified(void **state)
 		    id);
 	assert_string_equal(
 		lines, "create start_analysis analysis_done plan_ready gate_approved exec_done verify_pass");
+	rig_stop(&r);
+}
+
+/* While the analyst works, one backend is killed: PostgreSQL ends all connections and recovers. */
+static void crash_postgres(const struct command *cmd)
+{
+	struct pg *victim;
+	AUTO(pg_result) struct pg_result *r = NULL;
+	struct oc_fail fail;
+
+	if (!str_eq(cmd->topic, "cmd.analysis.run"))
+		return;
+	before_answer = NULL;
+	victim = pgtemp_open(db->worker);
+	/* the lease is on the disk */
+	assert_int_equal(pg_query(victim, "SELECT set_config('synchronous_commit', 'on', false)", PG_NO_ARGS,
+				  NULL, &fail),
+			 OC_OK);
+	assert_int_equal(pg_query(victim, "SELECT pg_logical_emit_message(true, 'test', 'x')", PG_NO_ARGS,
+				  NULL, &fail),
+			 OC_OK);
+	assert_int_equal(pg_query(victim, "SELECT pg_backend_pid()", PG_NO_ARGS, &r, &fail), OC_OK);
+	kill((pid_t)pg_int(r, 0, 0), SIGKILL);
+	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+	pg_close(victim);
+}
+
+/* Its lease is 30 s; without settle_left() in worker.c the case would stand still for as long. */
+static void a_crash_of_postgresql_in_the_middle_of_a_command_costs_seconds_and_not_its_lease(void **state)
+{
+	struct rig r = { 0 };
+	char id[UUID_TEXT];
+
+	(void)state;
+	rig_start(&r);
+	before_answer = crash_postgres;
+	open_case(DRIVE_AUTO, id);
+	for (int i = 0; i < 500 && before_answer; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	assert_null(before_answer);
+	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+	for (int i = 0; i < 100; i++) {
+		struct oc_fail fail;
+
+		if (pg_query(pg, "SELECT 1", PG_NO_ARGS, NULL, &fail) == OC_OK)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	}
+	assert_true(wait_status(id, "CLOSED", 20000));
 	rig_stop(&r);
 }
 
@@ -490,6 +540,8 @@ int main(void)
 		cmocka_unit_test(a_command_offered_too_often_parks_the_case_as_no_worker),
 		cmocka_unit_test(an_auto_case_goes_round_and_closes_as_verified),
 		cmocka_unit_test(two_hundred_cases_close_and_the_outbox_is_empty),
+		cmocka_unit_test(
+			a_crash_of_postgresql_in_the_middle_of_a_command_costs_seconds_and_not_its_lease),
 		cmocka_unit_test(losing_nats_makes_the_loop_slower_never_wrong),
 	};
 
