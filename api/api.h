@@ -37,6 +37,7 @@ struct api_telemetry {
 	long long tenant_id;
 	const char *tenant, *content_type, *content_encoding, *body;
 	size_t len;
+	bool whole; /* OC_INVALID where any record of it is no good, and nothing is taken */
 	/* the answer */
 	int status;
 	const char *answer_type; /* constant */

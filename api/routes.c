@@ -16,6 +16,7 @@
 #define REQUEST_verify_run      &fields_verify_run
 #define REQUEST_tenant_create   &fields_tenant_create
 #define REQUEST_token_create    &fields_token_create
+#define REQUEST_dead_replay     &fields_dead_replay
 #define REQUEST_kb_put          &fields_kb_put
 #define REQUEST_kb_decide       &fields_kb_decide
 #define REQUEST_kb_embed        &fields_kb_embed
@@ -77,7 +78,7 @@ static bool path_matches(const char *pattern, const char *path, char ret_id[64])
 /* A fixed path wins over a pattern: /case/create is no case. */
 bool route_numbered(const struct route *r)
 {
-	return str_starts(r->path, "/detail/");
+	return str_starts(r->path, "/detail/") || str_starts(r->path, "/deadletter/");
 }
 
 const struct route *route_find(enum route_method m, const char *path, char ret_id[64])

@@ -1,8 +1,10 @@
 #include "base/hash.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <limits.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include "base/mem.h"
 #include "base/text.h"
@@ -35,6 +37,28 @@ char *hash_base64(const void *data, size_t n)
 	char *out = mem_alloc((n + 2) / 3 * 4 + 1);
 
 	EVP_EncodeBlock((unsigned char *)out, data, (int)n);
+	return out;
+}
+
+char *hash_unbase64(const char *text, size_t *ret_n)
+{
+	size_t n = strlen(text), padding = 0;
+	char *out;
+
+	if (n == 0 || n % 4 || n > INT_MAX ||
+	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") != n)
+		return NULL;
+	while (padding < 2 && text[n - 1 - padding] == '=')
+		padding++;
+	if (strcspn(text, "=") != n - padding)
+		return NULL;
+	out = mem_alloc(n / 4 * 3 + 1);
+	if (EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)n) < 0) {
+		free(out);
+		return NULL;
+	}
+	*ret_n = n / 4 * 3 - padding;
+	out[*ret_n] = '\0';
 	return out;
 }
 

@@ -17,8 +17,12 @@ static bool is_protobuf(const char *type)
 }
 
 static const char *const source_of[] = {
-	[RECEIVE_OTLP_METRICS] = "otlp",         [RECEIVE_OTLP_LOGS] = "otlp", [RECEIVE_OTLP_TRACES] = "otlp",
-	[RECEIVE_REMOTE_WRITE] = "remote-write", [RECEIVE_LINES] = "lines",    [RECEIVE_BULK] = "bulk",
+	[RECEIVE_OTLP_METRICS] = "otlp/metrics",
+	[RECEIVE_OTLP_LOGS] = "otlp/logs",
+	[RECEIVE_OTLP_TRACES] = "otlp/traces",
+	[RECEIVE_REMOTE_WRITE] = "remote-write",
+	[RECEIVE_LINES] = "lines",
+	[RECEIVE_BULK] = "bulk",
 };
 
 static enum oc_err read_batch(const struct receive_request *q, const char *body, size_t len,
@@ -103,6 +107,10 @@ enum oc_err receive(const struct receiver *r, const struct receive_request *q, s
 		len = inflated.len;
 	}
 	err = read_batch(q, body, len, &b, &items, &errors, reterr);
+	if (err == OC_OK && q->whole && b.rejected)
+		err = oc_fail_field(reterr, OC_INVALID, "/record", "it would be rejected again: %s", b.why);
+	if (err == OC_OK && q->whole && !b.records)
+		err = oc_fail_field(reterr, OC_INVALID, "/record", "there is no record in it");
 	if (err == OC_OK)
 		err = tel_publish(r->bus_ref, r->partitions, &from, &b, body, len, NULL, reterr);
 	if (err == OC_OK)

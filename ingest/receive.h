@@ -25,6 +25,7 @@ struct receive_request {
 	const char *content_type, *content_encoding; /* or NULL */
 	const char *body;
 	size_t len;
+	bool whole; /* OC_INVALID where any record of it is no good, and nothing is taken */
 };
 
 struct receive_answer {

@@ -56,6 +56,18 @@ static options detail_options = {
 	{ "limit",    "N",    "at most so many; 1000 by default"       },
 	END,
 };
+static options dead_options = {
+	{ "kind",     "WORD", "command, event or telemetry"        },
+	{ "replayed", NULL,   "those that were sent again as well" },
+	{ "limit",    "N",    "at most so many; 50 by default"     },
+	END,
+};
+static options dead_replay_options = {
+	{ "record", "FILE", "of telemetry: the record, mended"                       },
+	{ "all",    NULL,   "each that is there, newest first; says which ones stay" },
+	{ "kind",   "WORD", "with --all: command, event or telemetry"                },
+	END,
+};
 static options trace_options = {
 	{ "dataset", "WORD", "logs or traces; both by default"                                   },
 	{ "from",    "TIME", "not earlier, like 2026-01-02T03:04:05Z; seven days ago by default" },
@@ -336,6 +348,12 @@ const struct cli_command cli_commands[] = {
          detail_options, 0 },
 	{ "detail trace", "TRACE_ID", cli_detail_trace,
          "every raw line of one trace; exit code 66 when there is none", NULL, trace_options, 0 },
+	{ "deadletter list", "", cli_deadletter_list, "what was given up, newest first", NULL, dead_options,
+         0 },
+	{ "deadletter show", "ID", cli_deadletter_show, "the reason, and the whole record", NULL, NULL, 0 },
+	{ "deadletter replay", "[ID]", cli_deadletter_replay, "send it again, once",
+         "Telemetry goes in as if its sender had sent it; what would be rejected again stays. Errands and events get all their\n"
+	  "attempts anew.", dead_replay_options, 0 },
 	{ "topology show", "PATH", cli_topology_show,
          "what a Terraform, Pulumi or Ansible description says there is", "PATH is a state file, the output of `terraform show -json` or `pulumi stack export`, or the folder of an Ansible project.",
          describe_options, CLI_LOCAL },

@@ -44,7 +44,8 @@ static enum oc_err telemetry(void *ctx, struct api_telemetry *t, struct oc_fail 
 					   .content_type = t->content_type,
 					   .content_encoding = t->content_encoding,
 					   .body = t->body,
-					   .len = t->len };
+					   .len = t->len,
+					   .whole = t->whole };
 	struct receive_answer a = { 0 };
 	enum oc_err err = receive(&((struct hooks *)ctx)->receiver, &q, &a, reterr);
 

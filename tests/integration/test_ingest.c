@@ -245,7 +245,7 @@ static void a_rejected_point_is_a_dead_letter_with_its_reason(void **state)
 	(void)state;
 	assert_non_null(strstr(answer, "\"rejectedDataPoints\":\"1\""));
 	assert_int_equal(pg_rows(r), 1);
-	assert_string_equal(pg_text(r, 0, 0), "otlp");
+	assert_string_equal(pg_text(r, 0, 0), "otlp/metrics");
 	assert_string_equal(pg_text(r, 0, 1), "nan: NaN or infinite");
 	assert_non_null(strstr(pg_text(r, 0, 2), "\"name\":\"nan\""));
 }
