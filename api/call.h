@@ -46,7 +46,7 @@ struct api_call {
 	const struct http_request *req;
 	struct http_response *resp;
 	const struct route *route;
-	char path_id[64]; /* {id}, a UUID; a number where route_numbered() */
+	char path_id[64]; /* {id}, a UUID; a number where route_numbered(), anything where route_worded() */
 	struct token who;
 	long long tenant_id; /* 0: none (ANY_TENANT only) */
 	char tenant[64];
@@ -108,6 +108,7 @@ const char *call_case_id(const struct api_call *c); /* path or body; NULL if non
 /* --- small pure things, for tests */
 /* Its {id} is a number of PostgreSQL's, not a UUID. */
 bool route_numbered(const struct route *r);
+bool route_worded(const struct route *r);
 const struct route *route_find(enum route_method m, const char *path, char ret_id[64]);
 /* "GET, HEAD" for the methods that a path has; false when it has none. */
 bool route_allow(const char *path, struct text *ret);

@@ -440,8 +440,9 @@ static enum oc_err prepare(struct api_call *c, json_t **ret_errors, struct oc_fa
 			return oc_fail(reterr, OC_FORBIDDEN, "role '%s' of token '%s' may not do this",
 				       token_role_name(c->who.role), c->who.name);
 	}
-	if (c->path_id[0] && (route_numbered(c->route) ? !str_to_long(c->path_id, 1, INT64_MAX, &number)
-						       : !uuid_ok(c->path_id)))
+	if (c->path_id[0] && !route_worded(c->route) &&
+	    (route_numbered(c->route) ? !str_to_long(c->path_id, 1, INT64_MAX, &number)
+				      : !uuid_ok(c->path_id)))
 		return oc_fail_field(reterr, OC_NOT_FOUND, "id", "'%s' is no id", c->path_id);
 	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
 		return oc_fail_field(reterr, OC_BAD_REQUEST, "Content-Encoding",

@@ -75,6 +75,12 @@ static bool path_matches(const char *pattern, const char *path, char ret_id[64])
 	return *pattern == '\0' && *path == '\0';
 }
 
+/* What stands for {id} is a word. */
+bool route_worded(const struct route *r)
+{
+	return str_starts(r->path, "/api/v1/label/");
+}
+
 /* A fixed path wins over a pattern: /case/create is no case. */
 bool route_numbered(const struct route *r)
 {

@@ -192,6 +192,55 @@ enum oc_err observed_metric(struct pg *pg, long long tenant_id, const struct met
 	return OC_OK;
 }
 
+/* ---- series as they are ---- */
+
+static const char SQL_METRIC_NAMES[] =
+	"SELECT metric, min(kind), min(unit) FROM metric_series WHERE tenant_id = $1::bigint GROUP BY 1 ORDER BY 1 LIMIT 20000";
+#define SERIES_FROM                                                                                               \
+	" FROM unnest($2::text[]) AS w(metric) CROSS JOIN LATERAL metric_window($1::bigint, NULL, w.metric, " US( \
+		"$3") ", " US("$4") ") m JOIN dim_resource r ON r.tenant_id = $1::bigint AND r.resource_id = m.resource_id"
+static const char SQL_SERIES[] = "SELECT DISTINCT m.metric, r.urn, m.labels::text" SERIES_FROM
+				 " ORDER BY 1, 2, 3 LIMIT 20000";
+static const char SQL_BUCKETS[] =
+	"SELECT m.metric, r.urn, m.labels::text, extract(epoch FROM m.bucket)::bigint, m.avg_val, m.max_val, m.min_val, m.sum, m.count,"
+	" m.p95_val" SERIES_FROM " ORDER BY m.metric, r.urn, m.series_id, m.bucket LIMIT $5::int";
+
+enum oc_err observed_metric_names(struct pg *pg, long long tenant_id, struct pg_result **ret,
+				  struct oc_fail *reterr)
+{
+	struct number tenant;
+
+	return pg_query(pg, SQL_METRIC_NAMES, PG_ARGS(num(&tenant, tenant_id)), ret, reterr);
+}
+
+enum oc_err observed_series(struct pg *pg, long long tenant_id, const char *metrics, int64_t from_us,
+			    int64_t to_us, struct pg_result **ret, struct oc_fail *reterr)
+{
+	struct number n[3];
+
+	return pg_query(pg, SQL_SERIES,
+			PG_ARGS(num(&n[0], tenant_id), metrics, num(&n[1], from_us), num(&n[2], to_us)), ret,
+			reterr);
+}
+
+enum oc_err observed_buckets(struct pg *pg, long long tenant_id, const char *metrics, int64_t from_us,
+			     int64_t to_us, struct pg_result **ret, struct oc_fail *reterr)
+{
+	struct number n[4];
+	enum oc_err err = pg_query(pg, SQL_BUCKETS,
+				   PG_ARGS(num(&n[0], tenant_id), metrics, num(&n[1], from_us),
+					   num(&n[2], to_us), num(&n[3], BUCKETS_MAX + 1)),
+				   ret, reterr);
+
+	if (err == OC_OK && pg_rows(*ret) > BUCKETS_MAX) {
+		pg_result_free(*ret);
+		*ret = NULL;
+		err = oc_fail(reterr, OC_INVALID,
+			      "more than %d buckets: ask for less time, or name a resource", BUCKETS_MAX);
+	}
+	return err;
+}
+
 /* ---- calls ---- */
 
 static const char SQL_CALLS[] = "SELECT jsonb_build_object('bucket', " US_TEXT(

@@ -30,6 +30,20 @@ struct metric_ask {
 MUST_CHECK enum oc_err observed_metric(struct pg *pg, long long tenant_id, const struct metric_ask *a,
 				       json_t **ret, struct oc_fail *reterr);
 
+/* The names of all metrics with their kind and unit: rows of text, "metric", "kind", "unit". */
+MUST_CHECK enum oc_err observed_metric_names(struct pg *pg, long long tenant_id, struct pg_result **ret,
+					     struct oc_fail *reterr);
+/* Every series of these metrics (an array literal) that has buckets in the range: metric, urn, labels; in order. */
+MUST_CHECK enum oc_err observed_series(struct pg *pg, long long tenant_id, const char *metrics,
+				       int64_t from_us, int64_t to_us, struct pg_result **ret,
+				       struct oc_fail *reterr);
+enum bucket_col { BC_METRIC, BC_URN, BC_LABELS, BC_SECOND, BC_AVG, BC_MAX, BC_MIN, BC_SUM, BC_COUNT, BC_P95 };
+#define BUCKETS_MAX 200000 /* of one answer; beyond it OC_INVALID says how to ask for less */
+/* Their buckets, series by series, in order of time: enum bucket_col. */
+MUST_CHECK enum oc_err observed_buckets(struct pg *pg, long long tenant_id, const char *metrics,
+					int64_t from_us, int64_t to_us, struct pg_result **ret,
+					struct oc_fail *reterr);
+
 struct call_ask {
 	long long src_id, dst_id; /* 0: all */
 	int64_t from_us, to_us;

@@ -168,6 +168,19 @@ const char *http_query(const struct http_request *r, const char *name)
 	return NULL;
 }
 
+void http_form_each(const struct http_request *r, void (*fn)(void *, const char *, const char *), void *ctx)
+{
+	static const char form[] = "application/x-www-form-urlencoded";
+	const char *type = http_header(r, "Content-Type");
+	struct http_request body = { 0 };
+
+	if (!type || strncasecmp(type, form, sizeof(form) - 1) != 0)
+		return;
+	if (parse_query(&body, text_str(&r->body), NULL) == OC_OK)
+		http_query_each(&body, fn, ctx);
+	http_request_done(&body);
+}
+
 void http_query_each(const struct http_request *r, void (*fn)(void *, const char *, const char *), void *ctx)
 {
 	for (unsigned i = 0; i < r->queries; i++)
