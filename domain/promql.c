@@ -473,14 +473,12 @@ int64_t promql_reach_s(const struct promql *p)
 	return p->over == OVER_NONE ? PROMQL_LOOKBACK_S : p->range_s;
 }
 
-/* What the points in (t - reach, t] come to. */
+/* What the points in (t - reach, t] come to; there is at least one. */
 static double over(const struct promql *p, const struct promql_point *points, size_t n)
 {
 	double total = 0, weight = 0, best = NAN, sum = 0;
 	bool any_sum = false;
 
-	if (n == 0)
-		return NAN;
 	if (p->over == OVER_NONE || p->over == OVER_LAST)
 		return points[n - 1].v[p->stat];
 	for (size_t i = 0; i < n; i++) {
@@ -530,7 +528,7 @@ static void eval_series(const struct promql *p, const struct promql_series *s, i
 			end++;
 		while (first < end && s->points[first].at_s <= t - reach)
 			first++;
-		values[k] = over(p, s->points + first, end - first);
+		values[k] = end > first ? over(p, s->points + first, end - first) : NAN;
 		for (unsigned i = 0; i < p->sums; i++)
 			values[k] = p->aggregate < 0 ? apply(p->sum[i].op, values[k], p->sum[i].number)
 						     : values[k];
