@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/waker.h"
 #include "store/signal.h"
 
 #define LOCK_KEY "727221003" /* advisory: the opener's leader */
@@ -241,6 +242,7 @@ struct opener {
 	struct opener_door door;
 	char *conninfo;
 	pthread_t thread;
+	struct waker *end; /* poked once: it sleeps no longer */
 	atomic_bool stopping;
 };
 
@@ -291,8 +293,7 @@ static void *opener_run(void *arg)
 		struct opener_done done;
 		struct oc_fail why;
 
-		for (int ms = 0; ms < PASS_MS && !atomic_load(&o->stopping); ms += 50)
-			nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000000L }, NULL);
+		waker_wait(o->end, PASS_MS);
 		if (!pg && pg_open(o->conninfo, "opener", &pg, &why) != OC_OK) {
 			log_warn("%s", why.text);
 			continue;
@@ -330,7 +331,9 @@ enum oc_err opener_start(const char *conninfo, const struct opener_config *confi
 	o->slos_ref = slos;
 	o->door = *door;
 	o->conninfo = mem_strdup(conninfo);
+	o->end = waker_new();
 	if (pthread_create(&o->thread, NULL, opener_run, o) != 0) {
+		waker_free(o->end);
 		free(o->conninfo);
 		free(o);
 		return oc_fail(reterr, OC_UNAVAILABLE, "analyst: no thread to be had");
@@ -344,7 +347,9 @@ void opener_stop(struct opener *o)
 	if (!o)
 		return;
 	atomic_store(&o->stopping, true);
+	waker_poke(o->end);
 	pthread_join(o->thread, NULL);
+	waker_free(o->end);
 	free(o->conninfo);
 	free(o);
 }

@@ -18,6 +18,7 @@
 #define KINDS    (TEL_KINDS + 1) /* and the dead letters */
 #define HELD_MAX 4096
 #define PAUSE_MS 500
+#define IDLE_MS  500 /* how long the end may have to wait for an idle reader */
 #define PURGE_MS 2000
 
 struct held {
@@ -346,7 +347,7 @@ static enum oc_err follow(struct aggregator *a, struct oc_fail *reterr)
 
 	while (!stopping(a)) {
 		struct stream_item item;
-		bool came = stream_next(a->reader, a->count ? 10 : 100, &item);
+		bool came = stream_next(a->reader, a->count ? 10 : IDLE_MS, &item);
 		int64_t now = clock_mono_ms();
 		enum oc_err err = OC_OK;
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -20,6 +21,7 @@ struct janitor {
 	struct janitor_deps deps;
 	char *conninfo;
 	pthread_t thread, pruner;
+	struct waker *end, *pruner_end; /* poked once: they sleep no longer */
 	bool has_pruner;
 	atomic_bool stopping, leading;
 };
@@ -137,14 +139,13 @@ static void *prune_run(void *arg)
 {
 	struct janitor *j = arg;
 	struct pg *pg = NULL;
-	int waited = PRUNE_EVERY_MS;
+	int64_t pruned_ms = clock_mono_ms() - PRUNE_EVERY_MS;
 
 	while (!atomic_load(&j->stopping)) {
-		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000000L }, NULL);
-		waited += 100;
-		if (waited < PRUNE_EVERY_MS || !atomic_load(&j->leading))
+		waker_wait(j->pruner_end, SWEEP_MS);
+		if (clock_mono_ms() - pruned_ms < PRUNE_EVERY_MS || !atomic_load(&j->leading))
 			continue;
-		waited = 0;
+		pruned_ms = clock_mono_ms();
 		if (pg || pg_open(j->conninfo, "retention", &pg, NULL) == OC_OK)
 			j->deps.prune(j->deps.ctx, pg);
 	}
@@ -162,8 +163,7 @@ static void *janitor_run(void *arg)
 		AUTO(pg_result) struct pg_result *lock = NULL;
 		struct oc_fail fail;
 
-		for (int ms = 0; ms < SWEEP_MS && !atomic_load(&j->stopping); ms += 50)
-			nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000000L }, NULL);
+		waker_wait(j->end, SWEEP_MS);
 		if (!pg && pg_open(j->conninfo, "janitor", &pg, &fail) != OC_OK) {
 			log_warn("%s", fail.text);
 			continue;
@@ -190,15 +190,24 @@ static void *janitor_run(void *arg)
 	return NULL;
 }
 
+static void janitor_free(struct janitor *j)
+{
+	waker_free(j->end);
+	waker_free(j->pruner_end);
+	free(j->conninfo);
+	free(j);
+}
+
 enum oc_err janitor_start(const struct janitor_deps *deps, struct janitor **ret, struct oc_fail *reterr)
 {
 	struct janitor *j = mem_alloc(sizeof(*j));
 
 	j->deps = *deps;
 	j->conninfo = mem_strdup(deps->conninfo);
+	j->end = waker_new();
+	j->pruner_end = waker_new();
 	if (pthread_create(&j->thread, NULL, janitor_run, j) != 0) {
-		free(j->conninfo);
-		free(j);
+		janitor_free(j);
 		return oc_fail(reterr, OC_UNAVAILABLE, "janitor: no thread to be had");
 	}
 	j->has_pruner = j->deps.prune && pthread_create(&j->pruner, NULL, prune_run, j) == 0;
@@ -211,9 +220,10 @@ void janitor_stop(struct janitor *j)
 	if (!j)
 		return;
 	atomic_store(&j->stopping, true);
+	waker_poke(j->end);
+	waker_poke(j->pruner_end);
 	pthread_join(j->thread, NULL);
 	if (j->has_pruner)
 		pthread_join(j->pruner, NULL);
-	free(j->conninfo);
-	free(j);
+	janitor_free(j);
 }
