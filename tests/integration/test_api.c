@@ -992,6 +992,57 @@ static void reading_a_case_has_an_etag_and_changes_nothing(void **state)
 	assert_int_equal(outbox, count("SELECT count(*) FROM outbox", NULL));
 }
 
+/* Two services on one database: what one has answered for, the other shows at once, and by its version. */
+static void a_read_after_a_write_sees_it_on_any_replica(void **state)
+{
+	struct api *first = rig.api;
+	struct waiters *hub = rig.waiters;
+	char first_url[sizeof(rig.url)], second_url[sizeof(rig.url)];
+
+	(void)state;
+	snprintf(first_url, sizeof(first_url), "%s", rig.url);
+	rig.waiters = waiters_new(4);
+	api_up();
+	snprintf(second_url, sizeof(second_url), "%s", rig.url);
+	assert_string_not_equal(first_url, second_url);
+	for (int i = 0; i < 40; i++) {
+		char id[UUID_TEXT], etag[48];
+		AUTO(str) char *path = NULL;
+		AUTO(str) char *patch = NULL;
+		AUTO(str) char *key = mem_printf("Idempotency-Key: replica-%d", i);
+
+		snprintf(rig.url, sizeof(rig.url), "%s", i % 2 ? first_url : second_url);
+		open_case(oper, id);
+		path = mem_printf("/case/%s", id);
+		patch = mem_printf("%s/transition", path);
+		{
+			AUTO_GOT written = call(oper, "PATCH", patch,
+						"{\"event\":\"cancel\",\"reason\":\"drill\"}", WITH(key));
+
+			assert_status(written, 200);
+		}
+		snprintf(rig.url, sizeof(rig.url), "%s", i % 2 ? second_url : first_url);
+		{
+			AUTO_GOT read = call(oper, "GET", path, NULL, NULL);
+
+			assert_status(read, 200);
+			assert_string_equal(data(&read, "status"), "CLOSED");
+			snprintf(etag, sizeof(etag), "If-None-Match: \"%lld\"",
+				 json_int_or(json_at(read.doc, "/data"), "version", 0));
+		}
+		{
+			AUTO_GOT same = call(oper, "GET", path, NULL, WITH(etag));
+
+			assert_status(same, 304);
+		}
+	}
+	api_stop(rig.api);
+	waiters_free(rig.waiters);
+	rig.waiters = hub;
+	rig.api = first;
+	snprintf(rig.url, sizeof(rig.url), "%s", first_url);
+}
+
 static void pages_of_a_list_hold_every_case_once(void **state)
 {
 	AUTO(str) char *cursor = NULL;
@@ -1602,6 +1653,7 @@ int main(void)
 		T(an_event_of_a_role_or_a_timer_is_403_by_patch),
 		T(an_illegal_event_is_409_with_the_legal_ones),
 		T(reading_a_case_has_an_etag_and_changes_nothing),
+		T(a_read_after_a_write_sees_it_on_any_replica),
 		T(pages_of_a_list_hold_every_case_once),
 		T(wrong_questions_are_400),
 		T(the_timeline_has_pages_actors_and_the_trace),
