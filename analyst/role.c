@@ -2,6 +2,7 @@
 #include "analyst/role.h"
 #include <stdio.h>
 #include "analyst/evidence.h"
+#include "analyst/eyes.h"
 #include "analyst/incident.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -9,8 +10,10 @@
 #include "store/finding.h"
 #include "store/metric.h"
 
-#define LEASE_MS 30000
-#define BEFORE_S 7200 /* what is compared with, before the onset */
+#define LEASE_MS       30000
+/* a model takes its time: llm/ ends an investigation after four minutes */
+#define LEASE_MODEL_MS 300000
+#define BEFORE_S       7200 /* what is compared with, before the onset */
 
 struct analyst {
 	struct analyst_config config;
@@ -69,7 +72,7 @@ static enum oc_err gather(struct analyst *a, const struct command *cmd, const st
 
 /* Who is at fault, into the finding's body; what was alarmed is in the labels. No rows at all: nothing is said. */
 static enum oc_err explain(struct analyst *a, const struct command *cmd, const json_t *labels, json_t *body,
-			   char **summary, double *trust, struct oc_fail *reterr)
+			   char **summary, double *trust, int64_t *ret_onset_us, struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *first = NULL;
 	AUTO(str) char *sentence = NULL, *both = NULL;
@@ -86,6 +89,7 @@ static enum oc_err explain(struct analyst *a, const struct command *cmd, const j
 	err = pg_query(pg, SQL_INCIDENT_ONSET, PG_ARGS(tenant, cmd->case_id), &first, reterr);
 	if (err == OC_OK && pg_text(first, 0, 0))
 		onset_us = pg_int(first, 0, 0);
+	*ret_onset_us = onset_us;
 	if (err == OC_OK)
 		err = incident_explain(pg,
 				       &(struct incident_ask){ .tenant_id = cmd->tenant_id,
@@ -107,6 +111,43 @@ static enum oc_err explain(struct analyst *a, const struct command *cmd, const j
 	return OC_OK;
 }
 
+/* A model looks further, after the rules and beside them. */
+static void ask_model(struct analyst *a, const struct command *cmd, const json_t *labels, json_t *body,
+		      char **summary, double *trust, int64_t onset_us)
+{
+	const struct analyst_model *m = &a->config.model;
+	struct eyes eyes = { .pool_ref = a->pool_ref,
+			     .recall = m->recall,
+			     .ctx = m->ctx,
+			     .epoch = cmd->epoch,
+			     .attempt = cmd->attempts };
+	struct investigate_eyes open = eyes_open(&eyes);
+	json_t *said;
+	char run[40];
+
+	snprintf(run, sizeof(run), "%d.%d", cmd->epoch, cmd->attempts);
+	said = investigate(m->llm_ref,
+			   &(struct investigate_case){ .tenant_id = cmd->tenant_id,
+						       .case_id = cmd->case_id,
+						       .title = pg_text(cmd->row, cmd->row_at, AL_TITLE),
+						       .run = run,
+						       .labels = labels,
+						       .summary = *summary,
+						       .root_cause = json_object_get(body, "root_cause"),
+						       .onset_us = onset_us,
+						       .now_us = cmd->now_us },
+			   &open);
+	json_object_set_new(body, "model", said);
+	*trust = investigate_trust(said, *trust);
+	if (json_str(said, "summary")) {
+		AUTO(str)
+		char *both = mem_printf("%s; the model (%s): %s", *summary, json_str_or(said, "decision", ""),
+					json_str(said, "summary"));
+
+		mem_set(summary, both);
+	}
+}
+
 static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct answer *ans,
 				struct oc_fail *reterr)
 {
@@ -116,6 +157,8 @@ static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct ans
 	struct evidence_wishes wishes;
 	struct oc_fail why = { 0 };
 	char id[UUID_TEXT], tenant[24], epoch[16], confidence[32];
+	int64_t onset_us = 0;
+	json_t *meta;
 	double trust;
 	bool answered;
 	enum oc_err err;
@@ -139,9 +182,11 @@ static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct ans
 	}
 
 	body = evidence_body(gathered, &trust, &summary);
-	err = explain(a, cmd, labels, body, &summary, &trust, reterr);
+	err = explain(a, cmd, labels, body, &summary, &trust, &onset_us, reterr);
 	if (err != OC_OK)
 		return err;
+	if (a->config.model.llm_ref)
+		ask_model(a, cmd, labels, body, &summary, &trust, onset_us);
 	text = json_text(body);
 	uuid_new(id);
 	snprintf(tenant, sizeof(tenant), "%lld", cmd->tenant_id);
@@ -151,8 +196,10 @@ static enum oc_err analyst_work(void *ctx, const struct command *cmd, struct ans
 		  PG_ARGS(id, tenant, cmd->case_id, epoch, summary, text, confidence));
 	answer_event(ans, "evt.analysis.findings.v1", id);
 	answer_reason(ans, "%s", summary);
-	answer_meta(ans,
-		    json_pack("{s:s, s:s, s:f}", "finding_id", id, "summary", summary, "confidence", trust));
+	meta = json_pack("{s:s, s:s, s:f}", "finding_id", id, "summary", summary, "confidence", trust);
+	if (json_object_get(body, "model"))
+		json_object_set(meta, "llm", json_object_get(body, "model"));
+	answer_meta(ans, meta);
 	log_info("case %s: %s", cmd->case_id, summary);
 	return OC_OK;
 }
@@ -164,8 +211,9 @@ struct role analyst_role(struct analyst *a)
 		.topics = { "cmd.analysis.run", NULL },
 		.load_sql = SQL_ANALYSIS_LOAD,
 		.threads = a->config.threads > 0 ? (unsigned)a->config.threads : 2,
-		.max_batch = 8,
-		.lease_ms = LEASE_MS,
+		/* one by one where each takes long: what is leased waits */
+		.max_batch = a->config.model.llm_ref ? 1 : 8,
+		.lease_ms = a->config.model.llm_ref ? LEASE_MODEL_MS : LEASE_MS,
 		.work = analyst_work,
 		.ctx = a,
 	};

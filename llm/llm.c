@@ -1,5 +1,5 @@
 #define LOG_ROOM "llm"
-#include "llm/llm.h"
+#include "llm/llm_impl.h"
 #include <pthread.h>
 #include <time.h>
 #include "base/clock.h"
@@ -8,14 +8,13 @@
 #include "base/mem.h"
 #include "wire/http/client.h"
 
-#define PROVIDERS_MAX 8
+#define PROVIDERS_MAX LLM_PROVIDERS_MAX
 #define TRIES         3     /* of one provider for one call */
 #define BACKOFF_MS    500   /* doubled, with jitter */
 #define RETRY_AFTER_S 20    /* longer: the next provider */
 #define BREAKER_FAILS 5     /* in a row */
 #define BREAKER_MS    30000 /* until one call may look again */
 #define REQUEST_MAX   ((size_t)512 << 10)
-#define TOTAL_MS      240000 /* of one document: whoever asked holds a lease meanwhile */
 
 struct provider {
 	char *name, *url, *model, *key, *embed_model, *ca_file, *proxy;
@@ -141,7 +140,17 @@ void llm_free(struct llm *llm)
 
 /* --- the breaker, and waiting */
 
-static bool may_call(struct llm *llm, struct provider *p)
+size_t llm_providers(const struct llm *llm)
+{
+	return llm->count;
+}
+
+struct provider *llm_provider(struct llm *llm, size_t i)
+{
+	return &llm->provider[i];
+}
+
+bool llm_may_call(struct llm *llm, struct provider *p)
 {
 	int64_t now = clock_mono_ms();
 	bool may;
@@ -268,7 +277,7 @@ static enum oc_err insist(struct llm *llm, struct provider *p, const char *path,
 			return OC_OK;
 		}
 		called(llm, p, false);
-		if (x->answer.retry_after_s > RETRY_AFTER_S || i + 1 == TRIES || !may_call(llm, p))
+		if (x->answer.retry_after_s > RETRY_AFTER_S || i + 1 == TRIES || !llm_may_call(llm, p))
 			return OC_OK;
 		if (x->answer.retry_after_s)
 			wait = x->answer.retry_after_s * 1000;
@@ -283,7 +292,7 @@ static bool over(double limit, double spent)
 	return limit > 0 && spent >= limit;
 }
 
-static enum oc_err check_budget(struct llm *llm, const struct llm_task *task, struct oc_fail *reterr)
+enum oc_err llm_check_budget(struct llm *llm, const struct llm_task *task, struct oc_fail *reterr)
 {
 	const struct llm_spent *b = &llm->budget;
 	struct llm_spent s = { 0 };
@@ -318,11 +327,20 @@ static enum oc_err keep(struct llm *llm, const struct llm_task *task, const stru
 			const char *outcome, struct oc_fail *reterr)
 {
 	AUTO(json) json_t *request = NULL;
+	AUTO(str) char *called = NULL;
 
 	if (!llm->hooks.record)
 		return OC_OK;
-	request = json_pack("{s:O, s:o, s:s}", "body", body, "map",
-			    task->redact ? redact_map(task->redact) : json_object(), "document", task->name);
+	request = json_pack("{s:O, s:o, s:s, s:s?}", "body", body, "map",
+			    task->redact ? redact_map(task->redact) : json_object(), "document", task->name,
+			    "run", task->run);
+	/* what was called, whatever protocol it came by */
+	if (task->tools && said->calls) {
+		AUTO(json)
+		json_t *calls = json_pack("{s:O, s:s?}", "calls", said->calls, "words", said->words);
+
+		called = json_text(calls);
+	}
 	return llm->hooks.record(llm->hooks.ctx,
 				 &(struct llm_record){ .tenant_id = task->tenant_id,
 						       .case_id = task->case_id,
@@ -330,7 +348,9 @@ static enum oc_err keep(struct llm *llm, const struct llm_task *task, const stru
 						       .provider = p->name,
 						       .model = p->model,
 						       .request = request,
-						       .response = said->text ? said->text : x->answer.body,
+						       .response = called       ? called
+								   : said->text ? said->text
+										: x->answer.body,
 						       .outcome = outcome,
 						       .tokens_in = said->tokens_in,
 						       .tokens_out = said->tokens_out,
@@ -347,10 +367,9 @@ void llm_result_done(struct llm_result *r)
 	*r = (struct llm_result){ 0 };
 }
 
-/* What a provider said to this talk; OC_UNAVAILABLE: the next one may. */
-static enum oc_err say(struct llm *llm, struct provider *p, const struct llm_task *task,
-		       const struct wire_turn *turns, size_t count, struct wire_said *said,
-		       struct llm_result *ret, int64_t until_ms, struct oc_fail *reterr)
+enum oc_err llm_say(struct llm *llm, struct provider *p, const struct llm_task *task,
+		    const struct wire_turn *turns, size_t count, struct wire_said *said,
+		    struct llm_result *ret, int64_t until_ms, struct oc_fail *reterr)
 {
 	__attribute__((cleanup(exchange_done))) struct exchange x = { .until_ms = until_ms };
 	AUTO(json)
@@ -361,6 +380,7 @@ static enum oc_err say(struct llm *llm, struct provider *p, const struct llm_tas
 							.count = count,
 							.name = task->name,
 							.schema = task->schema,
+							.tools = task->tools,
 							.max_tokens = p->max_tokens,
 							.stream = p->stream });
 	AUTO(str) char *text = json_text(body);
@@ -401,23 +421,27 @@ static enum oc_err say(struct llm *llm, struct provider *p, const struct llm_tas
 	return OC_OK;
 }
 
-/* The document in what was said, with names, when nothing is wrong with it. */
-static json_t *stand(const struct llm_task *task, const struct wire_said *said, struct text *findings)
+json_t *llm_stand(const struct llm_task *task, const json_t *doc, struct text *findings)
 {
-	AUTO(json) json_t *doc = wire_extract(said->text ? said->text : "");
-	json_t *named;
+	json_t *named = task->redact ? redact_json_back(task->redact, doc) : json_incref((json_t *)doc);
 
-	if (!doc) {
-		text_add(findings, said->cut ? "the answer was cut at its limit of tokens: write less\n"
-					     : "the answer holds no JSON object\n");
-		return NULL;
-	}
-	named = task->redact ? redact_json_back(task->redact, doc) : json_incref(doc);
 	if (task->check(task->ctx, named, findings))
 		return named;
 	json_decref(named);
 	if (!findings->len)
 		text_add(findings, "the document was refused\n");
+	return NULL;
+}
+
+/* The document in what was said. */
+static json_t *stand(const struct llm_task *task, const struct wire_said *said, struct text *findings)
+{
+	AUTO(json) json_t *doc = wire_extract(said->text ? said->text : "");
+
+	if (doc)
+		return llm_stand(task, doc, findings);
+	text_add(findings, said->cut ? "the answer was cut at its limit of tokens: write less\n"
+				     : "the answer holds no JSON object\n");
 	return NULL;
 }
 
@@ -434,9 +458,9 @@ static enum oc_err talk(struct llm *llm, struct provider *p, const struct llm_ta
 		struct wire_said said = { 0 };
 		AUTO(text) struct text findings = { 0 };
 
-		err = check_budget(llm, task, reterr);
+		err = llm_check_budget(llm, task, reterr);
 		if (err == OC_OK)
-			err = say(llm, p, task, turns, count, &said, ret, until_ms, reterr);
+			err = llm_say(llm, p, task, turns, count, &said, ret, until_ms, reterr);
 		if (err == OC_OK)
 			ret->doc = stand(task, &said, &findings);
 		if (err != OC_OK || ret->doc) {
@@ -457,8 +481,8 @@ static enum oc_err talk(struct llm *llm, struct provider *p, const struct llm_ta
 				"That document was refused:\n%s\nSend the whole document again, mended. "
 				"Nothing but the document.",
 				shown);
-			turns[count++] = (struct wire_turn){ true, said_texts[2 * i] };
-			turns[count++] = (struct wire_turn){ false, said_texts[2 * i + 1] };
+			turns[count++] = (struct wire_turn){ .assistant = true, .text = said_texts[2 * i] };
+			turns[count++] = (struct wire_turn){ .text = said_texts[2 * i + 1] };
 		}
 		wire_said_done(&said);
 	}
@@ -474,12 +498,12 @@ enum oc_err llm_document(struct llm *llm, const struct llm_task *task, struct ll
 			 struct oc_fail *reterr)
 {
 	struct oc_fail why = { .err = OC_UNAVAILABLE, .text = "every provider is out of order" };
-	int64_t until_ms = clock_mono_ms() + TOTAL_MS;
+	int64_t until_ms = clock_mono_ms() + LLM_TOTAL_MS;
 	enum oc_err err = OC_UNAVAILABLE;
 
 	*ret = (struct llm_result){ 0 };
 	for (size_t i = 0; i < llm->count; i++) {
-		if (!may_call(llm, &llm->provider[i]))
+		if (!llm_may_call(llm, &llm->provider[i]))
 			continue;
 		err = talk(llm, &llm->provider[i], task, ret, until_ms, &why);
 		/* What one model could not write well, or would not, another one may; a budget is a budget. */
@@ -516,7 +540,7 @@ enum oc_err llm_embed(struct llm *llm, long long tenant_id, const char *const *t
 		      float *ret, struct oc_fail *reterr)
 {
 	__attribute__((cleanup(exchange_done))) struct exchange x = { .until_ms = clock_mono_ms() +
-										  TOTAL_MS };
+										  LLM_TOTAL_MS };
 	struct provider *p = embedder(llm);
 	AUTO(json) json_t *body = NULL;
 	AUTO(str) char *text = NULL;
@@ -532,7 +556,7 @@ enum oc_err llm_embed(struct llm *llm, long long tenant_id, const char *const *t
 	for (size_t i = 0; i < count; i++)
 		free(clean[i]);
 	free(clean);
-	if (!p || !may_call(llm, p))
+	if (!p || !llm_may_call(llm, p))
 		return oc_fail(reterr, OC_UNAVAILABLE, "no provider that embeds is there");
 	err = insist(llm, p, "/v1/embeddings", text, &x, reterr);
 	if (err != OC_OK)

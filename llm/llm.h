@@ -59,12 +59,15 @@ struct llm_task {
 	struct redact *redact; /* names come back before the document is checked; may be NULL */
 	/* False with findings, one a line, when the document may not stand. */
 	bool (*check)(void *ctx, const json_t *doc, struct text *findings);
+	const char *run;     /* which of several attempts this is, for the record; may be NULL */
+	const json_t *tools; /* of llm_investigate(), which sets it */
 	void *ctx;
 };
 struct llm_result {
 	json_t *doc;      /* checked; NULL on failure */
 	unsigned calls;   /* that were answered */
 	unsigned repairs; /* 0..LLM_REPAIRS */
+	unsigned steps;   /* calls of tools */
 	long long tokens;
 	double cost;
 	char provider[64], model[128];
@@ -74,6 +77,22 @@ void llm_result_done(struct llm_result *r);
  * ret is filled in every case: what was spent was spent. */
 MUST_CHECK enum oc_err llm_document(struct llm *llm, const struct llm_task *task, struct llm_result *ret,
 				    struct oc_fail *reterr);
+
+/* What a model may look with before it writes its document. All of them only read. */
+struct llm_tools {
+	const json_t
+		*list; /* [{"name","description","schema"}]; the document itself is called like a tool, too */
+	unsigned steps;   /* calls at most; then the document is asked for */
+	long long tokens; /* of the investigation, at most; 0: the budget alone */
+	/* One call, as it happens: `step` counts from 0, input has its names again. ret: what the model is shown, redacted and
+	 * fenced; yours. An error is shown to it in its sentence, but OC_STALE ends all. ctx is the task's. */
+	enum oc_err (*call)(void *ctx, unsigned step, const char *name, const json_t *input, char **ret,
+			    struct oc_fail *reterr);
+};
+/* As llm_document(), with tools: until the model calls task->name with a document that may stand. */
+MUST_CHECK enum oc_err llm_investigate(struct llm *llm, const struct llm_task *task,
+				       const struct llm_tools *tools, struct llm_result *ret,
+				       struct oc_fail *reterr);
 
 /* The provider that embeds: false when there is none. Its model and dimensions. */
 bool llm_embeds(const struct llm *llm, const char **ret_model, unsigned *ret_dims);

@@ -13,33 +13,144 @@ const char *wire_path(enum wire_kind kind)
 
 /* --- requests */
 
-static json_t *turns(const struct wire_ask *ask, bool with_system)
+/* What the assistant called, as OpenAI writes it: arguments are text. */
+static json_t *openai_calls(const json_t *calls)
+{
+	json_t *list = json_array();
+	const json_t *call;
+	size_t i;
+
+	json_array_foreach(calls, i, call)
+	{
+		AUTO(str) char *input = json_text(json_object_get(call, "input"));
+
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", json_str_or(call, "id", ""),
+						"type", "function", "function", "name",
+						json_str_or(call, "name", ""), "arguments", input));
+	}
+	return list;
+}
+
+static json_t *openai_turns(const struct wire_ask *ask)
 {
 	json_t *list = json_array();
 
-	if (with_system && ask->system)
+	if (ask->system)
 		json_array_append_new(list,
 				      json_pack("{s:s, s:s}", "role", "system", "content", ask->system));
-	for (size_t i = 0; i < ask->count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "role",
-						      ask->turns[i].assistant ? "assistant" : "user",
-						      "content", ask->turns[i].text));
+	for (size_t i = 0; i < ask->count; i++) {
+		const struct wire_turn *t = &ask->turns[i];
+		json_t *o = json_pack("{s:s, s:s?}", "role",
+				      t->answers     ? "tool"
+				      : t->assistant ? "assistant"
+						     : "user",
+				      "content", t->text);
+
+		if (t->answers)
+			json_put(o, "tool_call_id", t->answers);
+		if (t->calls)
+			json_object_set_new(o, "tool_calls", openai_calls(t->calls));
+		json_array_append_new(list, o);
+	}
 	return list;
+}
+
+/* Blocks; results that follow each other are one message of the user. */
+static json_t *anthropic_turns(const struct wire_ask *ask)
+{
+	json_t *list = json_array(), *results = NULL;
+
+	for (size_t i = 0; i < ask->count; i++) {
+		const struct wire_turn *t = &ask->turns[i];
+		const json_t *call;
+		json_t *blocks;
+		size_t k;
+
+		if (t->answers) {
+			if (!results) {
+				results = json_array();
+				json_array_append_new(list, json_pack("{s:s, s:o}", "role", "user", "content",
+								      results));
+			}
+			json_array_append_new(results,
+					      json_pack("{s:s, s:s, s:s}", "type", "tool_result",
+							"tool_use_id", t->answers, "content", t->text));
+			continue;
+		}
+		results = NULL;
+		if (!t->calls) {
+			json_array_append_new(list, json_pack("{s:s, s:s}", "role",
+							      t->assistant ? "assistant" : "user", "content",
+							      t->text));
+			continue;
+		}
+		blocks = json_array();
+		if (t->text && *t->text)
+			json_array_append_new(blocks,
+					      json_pack("{s:s, s:s}", "type", "text", "text", t->text));
+		json_array_foreach(t->calls, k, call)
+		{
+			const json_t *input = json_object_get(call, "input");
+
+			json_array_append_new(blocks,
+					      json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use", "id",
+							json_str_or(call, "id", ""), "name",
+							json_str_or(call, "name", ""), "input",
+							json_is_object(input) ? json_incref((json_t *)input)
+									      : json_object()));
+		}
+		json_array_append_new(list, json_pack("{s:s, s:o}", "role", "assistant", "content", blocks));
+	}
+	return list;
+}
+
+/* The tools in one schema, for whoever answers with a document only. */
+static json_t *step_schema(const json_t *tools)
+{
+	json_t *any = json_array();
+	const json_t *tool;
+	size_t i;
+
+	json_array_foreach(tools, i, tool)
+		json_array_append_new(any,
+				      json_pack("{s:s, s:[s, s], s:b, s:{s:{s:s}, s:O}}", "type", "object",
+						"required", "tool", "input", "additionalProperties", 0,
+						"properties", "tool", "const", json_str_or(tool, "name", ""),
+						"input", json_object_get(tool, "schema")));
+	return json_pack("{s:o}", "anyOf", any);
 }
 
 static json_t *openai(enum wire_structured how, const struct wire_ask *ask)
 {
-	json_t *o = json_pack("{s:s, s:o, s:i, s:i, s:b}", "model", ask->model, "messages", turns(ask, true),
+	json_t *o = json_pack("{s:s, s:o, s:i, s:i, s:b}", "model", ask->model, "messages", openai_turns(ask),
 			      "max_tokens", (int)ask->max_tokens, "temperature", 0, "stream", ask->stream);
+	json_t *list;
+	const json_t *tool;
+	size_t i;
 
 	if (ask->stream)
 		json_object_set_new(o, "stream_options", json_pack("{s:b}", "include_usage", 1));
-	if (!ask->schema || how == WIRE_TEXT)
+	if ((!ask->schema && !ask->tools) || how == WIRE_TEXT)
 		return o;
 	if (how == WIRE_SCHEMA) {
 		json_object_set_new(o, "response_format",
-				    json_pack("{s:s, s:{s:s, s:O}}", "type", "json_schema", "json_schema",
-					      "name", ask->name, "schema", ask->schema));
+				    json_pack("{s:s, s:{s:s, s:o}}", "type", "json_schema", "json_schema",
+					      "name", ask->tools ? "step" : ask->name, "schema",
+					      ask->tools ? step_schema(ask->tools)
+							 : json_incref((json_t *)ask->schema)));
+		return o;
+	}
+	if (ask->tools) {
+		list = json_array();
+		json_array_foreach(ask->tools, i, tool)
+			json_array_append_new(list,
+					      json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function",
+							"function", "name", json_str_or(tool, "name", ""),
+							"description", json_str_or(tool, "description", ""),
+							"parameters", json_object_get(tool, "schema")));
+		json_object_set_new(o, "tools", list);
+		json_put(o, "tool_choice", "required");
 		return o;
 	}
 	json_object_set_new(o, "tools",
@@ -52,13 +163,29 @@ static json_t *openai(enum wire_structured how, const struct wire_ask *ask)
 
 static json_t *anthropic(enum wire_structured how, const struct wire_ask *ask)
 {
-	json_t *o = json_pack("{s:s, s:o, s:i, s:i, s:b}", "model", ask->model, "messages", turns(ask, false),
-			      "max_tokens", (int)ask->max_tokens, "temperature", 0, "stream", ask->stream);
+	json_t *o = json_pack("{s:s, s:o, s:i, s:i, s:b}", "model", ask->model, "messages",
+			      anthropic_turns(ask), "max_tokens", (int)ask->max_tokens, "temperature", 0,
+			      "stream", ask->stream);
+	json_t *list;
+	const json_t *tool;
+	size_t i;
 
 	if (ask->system)
 		json_put(o, "system", ask->system);
-	/* It has no response_format: a schema is a tool that must be used. */
-	if (ask->schema && how != WIRE_TEXT) {
+	if (how == WIRE_TEXT)
+		return o;
+	if (ask->tools) {
+		list = json_array();
+		json_array_foreach(ask->tools, i, tool)
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s, s:O}", "name",
+							json_str_or(tool, "name", ""), "description",
+							json_str_or(tool, "description", ""), "input_schema",
+							json_object_get(tool, "schema")));
+		json_object_set_new(o, "tools", list);
+		json_object_set_new(o, "tool_choice", json_pack("{s:s}", "type", "any"));
+	} else if (ask->schema) {
+		/* It has no response_format: a schema is a tool that must be used. */
 		json_object_set_new(o, "tools",
 				    json_pack("[{s:s, s:O}]", "name", ask->name, "input_schema",
 					      ask->schema));
@@ -78,12 +205,23 @@ json_t *wire_request(enum wire_kind kind, enum wire_structured how, const struct
 void wire_said_done(struct wire_said *s)
 {
 	free(s->text);
+	free(s->words);
+	json_decref(s->calls);
 	*s = (struct wire_said){ 0 };
 }
 
+/* A call as it comes together: OpenAI numbers calls, Anthropic blocks. */
+struct heard {
+	long long index;
+	char id[128], name[128];
+	struct text input;
+};
+
 /* What comes together from one answer or from many events. */
 struct gather {
-	struct text text, tool;
+	struct text text;
+	struct heard call[WIRE_CALLS_MAX];
+	size_t calls;
 	struct wire_said said;
 	bool ended, any;
 	char error[300];
@@ -92,7 +230,28 @@ struct gather {
 static void gather_done(struct gather *g)
 {
 	text_done(&g->text);
-	text_done(&g->tool);
+	for (size_t i = 0; i < g->calls; i++)
+		text_done(&g->call[i].input);
+}
+
+/* The call with this number, a new one if need be; NULL: there are too many. */
+static struct heard *heard(struct gather *g, long long index)
+{
+	for (size_t i = 0; i < g->calls; i++)
+		if (g->call[i].index == index)
+			return &g->call[i];
+	if (g->calls == WIRE_CALLS_MAX)
+		return NULL;
+	g->call[g->calls].index = index;
+	return &g->call[g->calls++];
+}
+
+static void name_call(struct heard *h, const char *id, const char *name)
+{
+	if (id)
+		snprintf(h->id, sizeof(h->id), "%.120s", id);
+	if (name)
+		snprintf(h->name, sizeof(h->name), "%.120s", name);
 }
 
 static void usage(struct gather *g, const json_t *u)
@@ -150,9 +309,13 @@ static void openai_doc(struct gather *g, const json_t *doc)
 	}
 	json_array_foreach(json_object_get(m, "tool_calls"), i, call)
 	{
-		/* one document was asked for: a second call is none */
-		if (json_int_or(call, "index", (long long)i) == 0)
-			add(&g->tool, json_str(json_object_get(call, "function"), "arguments"));
+		const json_t *f = json_object_get(call, "function");
+		struct heard *h = heard(g, json_int_or(call, "index", (long long)i));
+
+		if (!h)
+			continue;
+		name_call(h, json_str(call, "id"), json_str(f, "name"));
+		add(&h->input, json_str(f, "arguments"));
 	}
 	stopped(g, json_str(choice, "finish_reason"));
 }
@@ -172,18 +335,25 @@ static void anthropic_doc(struct gather *g, const json_t *doc)
 		g->any = true;
 		if (str_eq(json_str(block, "type"), "text"))
 			add(&g->text, json_str(block, "text"));
-		if (str_eq(json_str(block, "type"), "tool_use") && !g->tool.len) {
+		if (str_eq(json_str(block, "type"), "tool_use") && heard(g, (long long)i)) {
 			AUTO(str) char *input = json_text(json_object_get(block, "input"));
 
-			add(&g->tool, input);
+			name_call(heard(g, (long long)i), json_str(block, "id"), json_str(block, "name"));
+			add(&heard(g, (long long)i)->input, input);
 		}
 	}
 	if (json_is_array(content))
 		stopped(g, json_str(doc, "stop_reason"));
+	block = json_object_get(doc, "content_block");
+	if (str_eq(type, "content_block_start") && str_eq(json_str(block, "type"), "tool_use") &&
+	    heard(g, json_int_or(doc, "index", 0)))
+		name_call(heard(g, json_int_or(doc, "index", 0)), json_str(block, "id"),
+			  json_str(block, "name"));
 	if (str_eq(type, "content_block_delta")) {
 		g->any = true;
 		add(&g->text, json_str(delta, "text"));
-		add(&g->tool, json_str(delta, "partial_json"));
+		if (json_str(delta, "partial_json") && heard(g, json_int_or(doc, "index", 0)))
+			add(&heard(g, json_int_or(doc, "index", 0))->input, json_str(delta, "partial_json"));
 	}
 	if (str_eq(type, "message_delta"))
 		stopped(g, json_str(delta, "stop_reason"));
@@ -233,6 +403,28 @@ static enum oc_err read_events(struct gather *g, enum wire_kind kind, const char
 	return OC_OK;
 }
 
+static json_t *calls_of(const struct gather *g)
+{
+	json_t *list = g->calls ? json_array() : NULL;
+
+	for (size_t i = 0; i < g->calls; i++) {
+		const struct heard *h = &g->call[i];
+		/* a tool without arguments is called with none */
+		const char *text = h->input.len ? h->input.s : "{}";
+		json_t *input = NULL;
+
+		if (json_read(text, strlen(text), &(struct json_limits){ .bytes = ANSWER_MAX, .depth = 64 },
+			      &input, NULL) != OC_OK ||
+		    !json_is_object(input)) {
+			json_decref(input);
+			input = json_null();
+		}
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "id", h->id, "name", h->name,
+						      "input", input));
+	}
+	return list;
+}
+
 enum oc_err wire_read(enum wire_kind kind, const char *content_type, const char *body, size_t len,
 		      struct wire_said *ret, struct oc_fail *reterr)
 {
@@ -254,7 +446,14 @@ enum oc_err wire_read(enum wire_kind kind, const char *content_type, const char 
 	if (!g.ended)
 		return oc_fail(reterr, OC_INVALID, "the provider's answer ended before its end");
 	*ret = g.said;
-	ret->text = text_take(g.tool.len ? &g.tool : &g.text);
+	ret->calls = calls_of(&g);
+	/* One document was asked for: a second call is none. */
+	if (g.calls && g.call[0].input.len) {
+		ret->words = g.text.len ? text_take(&g.text) : NULL;
+		ret->text = text_take(&g.call[0].input);
+	} else {
+		ret->text = text_take(&g.text);
+	}
 	return OC_OK;
 }
 

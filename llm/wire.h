@@ -5,6 +5,8 @@
 #pragma once
 #include "wire/json/json.h"
 
+#define WIRE_CALLS_MAX 8 /* of one answer; more are not read */
+
 enum wire_kind { WIRE_OPENAI, WIRE_ANTHROPIC };
 /* How a document is asked for: by what the provider can. */
 enum wire_structured { WIRE_SCHEMA, WIRE_TOOL, WIRE_TEXT };
@@ -12,6 +14,8 @@ enum wire_structured { WIRE_SCHEMA, WIRE_TOOL, WIRE_TEXT };
 struct wire_turn {
 	bool assistant; /* else the user */
 	const char *text;
+	const json_t *calls; /* the assistant's: [{"id","name","input"}], or NULL */
+	const char *answers; /* the id of the call that `text` is the result of, or NULL */
 };
 struct wire_ask {
 	const char *model, *system;
@@ -19,6 +23,9 @@ struct wire_ask {
 	size_t count;
 	const char *name;     /* of the document: "change_plan" */
 	const json_t *schema; /* NULL: text is wanted */
+	/* [{"name","description","schema"}]: one of them has to be called; instead of name and schema. NULL: none.
+	 * Who has no tools (WIRE_SCHEMA, WIRE_TEXT) answers {"tool": name, "input": {..}}. */
+	const json_t *tools;
 	unsigned max_tokens;
 	bool stream;
 };
@@ -27,6 +34,9 @@ const char *wire_path(enum wire_kind kind); /* below the base URL */
 
 struct wire_said {
 	char *text; /* the document as text, or what was said instead; yours */
+	/* What was called, in order: [{"id","name","input"}]; input is null where it was no JSON object. NULL: nothing. Yours. */
+	json_t *calls;
+	char *words; /* what was said beside the calls; NULL: nothing. Yours. */
 	long long tokens_in, tokens_out;
 	bool cut;     /* stopped at its limit of tokens: not whole */
 	bool refused; /* the provider says that the model would not */

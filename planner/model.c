@@ -1,6 +1,7 @@
 #include "planner/model.h"
 #include <math.h>
 #include "base/mem.h"
+#include "llm/fence.h"
 #include "llm/suspect.h"
 
 #define EVIDENCE_SHOWN 40
@@ -22,7 +23,7 @@ struct making {
 	const struct plan_lint_options *lint;
 	const struct model_case *c;
 	struct redact *redact;
-	char nonce[17];
+	char nonce[FENCE_NONCE];
 	json_t *facts;  /* as they were shown */
 	json_t *claims; /* of the last document, each with what was found */
 	json_t *withheld;
@@ -31,43 +32,14 @@ struct making {
 
 /* --- what is shown */
 
-/* The same case is shown the same way, so that a call can be replayed; nobody who writes a log line knows the id. */
-static void make_nonce(struct making *m)
-{
-	char hex[HASH_HEX];
-	AUTO(str) char *from = mem_printf("fence of %s", m->c->case_id);
-
-	hash_sha256_hex(from, strlen(from), hex);
-	snprintf(m->nonce, sizeof(m->nonce), "%.16s", hex);
-}
-
-/* Text from outside, one piece at a time. */
 static void show(struct making *m, const char *what, const char *text)
 {
-	AUTO(str) char *clean = NULL;
-	char sign[64];
-
-	if (str_empty(text))
-		return;
-	if (suspect_text(text, sign, sizeof(sign))) {
-		json_array_append_new(m->withheld, json_pack("{s:s, s:s}", "where", what, "sign", sign));
-		text_addf(&m->prompt, "%s: (withheld: text that %s)\n", what, sign);
-		return;
-	}
-	clean = redact_text(m->redact, text);
-	text_addf(&m->prompt, "%s: ", what);
-	/* whatever the text says, it cannot end its fence */
-	for (const char *p = clean; *p; p++)
-		text_add_n(&m->prompt, *p == '<' ? "(" : *p == '>' ? ")" : p, 1);
-	text_add(&m->prompt, "\n");
+	fence_show(&m->prompt, m->redact, m->withheld, what, text);
 }
 
 static void show_json(struct making *m, const char *what, const json_t *v)
 {
-	AUTO(str) char *text = v && !json_is_null(v) ? json_text(v) : NULL;
-
-	if (text && !str_eq(text, "{}") && !str_eq(text, "[]"))
-		show(m, what, text);
+	fence_show_json(&m->prompt, m->redact, m->withheld, what, v);
 }
 
 /* An instruction that is split over several fields or lines is whole only when they are put together. */
@@ -290,7 +262,8 @@ static bool check_targets(struct making *m, const json_t *plan, struct text *fin
 		text_addf(findings, "/steps/%zu/target: a step names what it changes\n", i);
 		good = false;
 	}
-	if (m->model->observed(m->model->ctx, m->c->tenant_id, urns, &known, &why) != OC_OK) {
+	if (m->model->observed(m->model->ctx, m->c->tenant_id, urns, m->c->opened_us, &known, &why) !=
+	    OC_OK) {
 		text_addf(findings, "targets could not be looked up: %s\n", why.text);
 		return false;
 	}
@@ -403,7 +376,7 @@ void model_plan_make(const struct planner_model *model, const struct plan_contra
 	enum oc_err err;
 
 	*ret = (struct model_plan){ .meta = json_object(), .doc_ids = json_array() };
-	make_nonce(&m);
+	fence_nonce(c->case_id, m.nonce);
 	err = model->facts(model->ctx, c->tenant_id, c->evidence, &m.facts, &why);
 	if (err == OC_OK) {
 		build_prompt(&m, ret->doc_ids);

@@ -16,9 +16,9 @@ struct planner_model {
 	/* The same rows as they are now, for these keys. ret: the values, or NULL when there is no such row; yours. */
 	enum oc_err (*cite)(void *ctx, long long tenant_id, const char *table, const json_t *keys,
 			    json_t **ret, struct oc_fail *reterr);
-	/* Which of these URNs are known to have been there: an array of texts; yours. */
-	enum oc_err (*observed)(void *ctx, long long tenant_id, const json_t *urns, json_t **ret,
-				struct oc_fail *reterr);
+	/* Which of these URNs were there at that time: an array of texts; yours. */
+	enum oc_err (*observed)(void *ctx, long long tenant_id, const json_t *urns, int64_t at_us,
+				json_t **ret, struct oc_fail *reterr);
 	/* Pages about this: [{"doc_id","heading","content",...}]; yours. NULL: none are shown. */
 	enum oc_err (*recall)(void *ctx, long long tenant_id, const char *question, const char *service,
 			      json_t **ret, struct oc_fail *reterr);
@@ -29,6 +29,7 @@ struct model_case {
 	long long tenant_id;
 	const char *case_id, *title, *severity, *summary;
 	const json_t *labels, *evidence, *finding; /* may be NULL */
+	int64_t opened_us;                         /* targets must have been observed by then */
 	const json_t *other_plan; /* the template's; its targets count as known. May be NULL */
 };
 

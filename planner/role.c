@@ -397,6 +397,7 @@ static enum oc_err from_model(struct ask *a, struct proposal *r, struct oc_fail 
 					      .labels = a->labels,
 					      .evidence = a->evidence,
 					      .finding = a->finding,
+					      .opened_us = pg_int(a->cmd->row, a->cmd->row_at, PL_CREATED_US),
 					      .other_plan = r->plan },
 			&m);
 	json_object_set(r->meta, "llm", m.meta);

@@ -43,5 +43,34 @@ const char SQL_CITE_ONE[] =
 	"WHERE r.tenant_id = $1::bigint AND r.urn = $2 AND m.metric = $3 AND m.bucket = $4::timestamptz "
 	"GROUP BY r.urn, m.metric, m.bucket";
 
+const char SQL_CITE_RANGE[] =
+	"SELECT " CITED
+	"FROM dim_resource r JOIN metric_1m m ON m.tenant_id = r.tenant_id AND m.resource_id = r.resource_id "
+	"WHERE r.tenant_id = $1::bigint AND r.urn = $2 AND m.metric = $3 "
+	"AND m.bucket >= to_timestamp($4::bigint / 1000000.0) AND m.bucket < to_timestamp($5::bigint / 1000000.0) "
+	"GROUP BY r.urn, m.metric, m.bucket ORDER BY m.bucket DESC LIMIT 60";
+
+const char SQL_LOOK_INSERT[] =
+	"INSERT INTO llm_look (tenant_id, case_id, epoch, attempt, seq, tool, input, shown, outcome, took_ms) "
+	"VALUES ($1::bigint, $2::uuid, $3::int, $4::int, $5::int, $6, $7::jsonb, $8, $9, $10::int)";
+
+const char SQL_LOOKS[] =
+	"SELECT tool, input::text, shown, outcome FROM llm_look WHERE tenant_id = $1::bigint AND case_id = $2::uuid "
+	"AND epoch || '.' || attempt = $3 ORDER BY seq";
+
+const char SQL_LLM_RUN_CALLS[] =
+	"SELECT request::text, response #>> '{}', outcome, provider, model FROM llm_call WHERE tenant_id = $1::bigint "
+	"AND case_id = $2::uuid AND purpose = 'analysis' AND request ->> 'run' = $3 AND response IS NOT NULL "
+	"ORDER BY created_at, id";
+
+const char SQL_LLM_FINDING[] =
+	"SELECT body::text FROM finding WHERE tenant_id = $1::bigint AND case_id = $2::uuid ORDER BY created_at DESC LIMIT 1";
+
 const char SQL_CITE_OBSERVED[] =
-	"SELECT urn FROM dim_resource WHERE tenant_id = $1::bigint AND urn = ANY ($2::text[])";
+	"SELECT r.urn FROM dim_resource r WHERE r.tenant_id = $1::bigint AND r.urn = ANY ($2::text[]) "
+	"AND r.created_at <= to_timestamp($3::bigint / 1000000.0) "
+	/* what every description had dropped by then was there no more */
+	"AND (NOT EXISTS (SELECT FROM topo_resource t WHERE t.tenant_id = r.tenant_id AND t.resource_id = r.resource_id "
+	"AND t.gone_at <= to_timestamp($3::bigint / 1000000.0)) OR EXISTS (SELECT FROM topo_resource t "
+	"WHERE t.tenant_id = r.tenant_id AND t.resource_id = r.resource_id "
+	"AND (t.gone_at IS NULL OR t.gone_at > to_timestamp($3::bigint / 1000000.0))))";

@@ -16,5 +16,17 @@ extern const char SQL_LLM_TENANT[]; /* case id: its tenant; for whoever has no t
 /* tenant, resources, metrics (lists that go together; '' is any metric): urn, metric, bucket, then avg, max, min, p95,
  * count over the bucket's series, and the sum of their revisions; the newest buckets, 60 at most */
 extern const char SQL_CITE_ROWS[];
-extern const char SQL_CITE_ONE[];      /* tenant, urn, metric, bucket: the same columns of one bucket */
-extern const char SQL_CITE_OBSERVED[]; /* tenant, urns: those that are known */
+extern const char SQL_CITE_ONE[]; /* tenant, urn, metric, bucket: the same columns of one bucket */
+/* tenant, urns, microseconds: those that were known by then and not gone */
+extern const char SQL_CITE_OBSERVED[];
+/* tenant, urn, metric, from, to in microseconds: the same columns, the newest 60 buckets */
+extern const char SQL_CITE_RANGE[];
+
+/* What a model looked at. tenant, case, epoch, attempt, seq, tool, input, shown, outcome, took_ms */
+extern const char SQL_LOOK_INSERT[];
+/* tenant, case, run ("epoch.attempt"): its looks in order: tool, input, shown, outcome */
+extern const char SQL_LOOKS[];
+/* tenant, case, run: its calls, oldest first: request, response, outcome, provider, model */
+extern const char SQL_LLM_RUN_CALLS[];
+/* tenant, case: the newest finding's body */
+extern const char SQL_LLM_FINDING[];

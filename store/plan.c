@@ -2,7 +2,7 @@
 
 const char SQL_PLAN_LOAD[] =
 	"SELECT o.id, c.title, c.severity, b.labels, b.params, b.template, b.evidence,"
-	" coalesce(t.labels->'defaults', '{}'), f.body, md5(f.body::text),"
+	" coalesce(t.labels->'defaults', '{}'), f.body, md5((f.body - 'model')::text),"
 	" p.id, p.plan_text, p.kind, p.source, p.template, p.created_by,"
 	" (SELECT coalesce(json_agg(json_build_object('seq', s.seq, 'before', s.before) ORDER BY s.seq), '[]')"
 	"  FROM (SELECT DISTINCT ON (e.seq) e.seq,"
@@ -15,10 +15,11 @@ const char SQL_PLAN_LOAD[] =
 	"   ORDER BY e.seq, e.id) s),"
 	" (SELECT coalesce(json_agg(json_build_object('fingerprint', x.fingerprint, 'evidence', x.evidence)), '[]')"
 	"  FROM (SELECT DISTINCT ON (q.fingerprint) q.fingerprint,"
-	"    (SELECT md5(g.body::text) FROM finding g WHERE g.tenant_id = q.tenant_id AND g.case_id = q.case_id"
+	"    (SELECT md5((g.body - 'model')::text) FROM finding g WHERE g.tenant_id = q.tenant_id AND g.case_id = q.case_id"
 	"     AND g.created_at <= q.created_at ORDER BY g.created_at DESC, g.id DESC LIMIT 1) AS evidence"
 	"   FROM plan_proposed q WHERE q.tenant_id = o.tenant_id AND q.case_id = o.case_id"
-	"    AND q.fingerprint = ANY(c.failed_plans) ORDER BY q.fingerprint, q.revision DESC) x)"
+	"    AND q.fingerprint = ANY(c.failed_plans) ORDER BY q.fingerprint, q.revision DESC) x),"
+	" (extract(epoch FROM c.created_at) * 1000000)::bigint"
 	" FROM outbox o"
 	" JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id"
 	" JOIN dim_tenant t ON t.tenant_id = o.tenant_id"

@@ -25,6 +25,7 @@ enum plan_load_col {
 	 * case's first try of such a step, since a later try finds what the first one left */
 	PL_APPLIED,
 	PL_FAILED, /* [{"fingerprint","evidence"}] of plans that did not help */
+	PL_CREATED_US,
 };
 
 /* $1 id, $2 tenant, $3 case, $4 plan_text (canonical), $5 epoch, $6 kind, $7 source, $8 template, $9 hash,

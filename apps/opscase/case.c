@@ -308,6 +308,36 @@ static void say_people_asked(const struct cli *cli, const char *id)
 	fflush(stdout);
 }
 
+/* What a model looks at, as it happens: it moves no case, so it is read from the story. `seen`: how many were told. */
+static void say_looks(const struct cli *cli, struct remote *r, const char *id, unsigned *seen)
+{
+	AUTO(remote_answer) struct remote_answer answer = { 0 };
+	AUTO(text) struct text out = { 0 };
+	const json_t *row;
+	unsigned n = 0;
+	size_t i;
+
+	/* the next time, then */
+	if (remote_get(r, &answer, NULL, "/case/%s/story", id) != OC_OK)
+		return;
+	json_array_foreach(answer.data, i, row)
+	{
+		if (!str_eq(json_str(row, "kind"), "look") || n++ < *seen)
+			continue;
+		if (cli->json) {
+			AUTO(str) char *line = json_text(row);
+
+			text_addf(&out, "%s\n", line);
+		} else {
+			out_styled(&out, cli->colour, OUT_DIM, "     the model looks");
+			text_addf(&out, ": %s\n", json_str_or(row, "what", ""));
+		}
+	}
+	*seen = n > *seen ? n : *seen;
+	fputs(text_str(&out), stdout);
+	fflush(stdout);
+}
+
 enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct oc_fail *reterr)
 {
 	const char *until = cli_option(cli, "until");
@@ -317,7 +347,8 @@ enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct
 	char etag[64] = "";
 	long long timeout_s = 0;
 	int64_t began = clock_mono_ms();
-	unsigned away = 0, people_seen = 0;
+	unsigned away = 0, people_seen = 0, looks = 0, round = 0;
+	bool analysed = false;
 	enum oc_err err = cli_option_int(cli, "timeout", 1, 86400 * 7, &timeout_s, reterr);
 
 	if (err != OC_OK)
@@ -373,6 +404,10 @@ enum oc_err watch_case(struct cli *cli, struct remote *r, const char *id, struct
 			}
 			fflush(stdout);
 		}
+		/* once a second while it goes on, and once when it is over */
+		if (reached(last, "ANALYZING") ? round++ % 4 == 0 : analysed)
+			say_looks(cli, r, id, &looks);
+		analysed = reached(last, "ANALYZING");
 		/* That people are asked changes no version: it is seen by looking at the decisions. */
 		if (reached(last, "WAIT_GATE")) {
 			AUTO(remote_answer) struct remote_answer full = { 0 };

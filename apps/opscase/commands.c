@@ -333,8 +333,8 @@ const struct cli_command cli_commands[] = {
 	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
 
 	{ "llm replay", "CASE", cli_llm_replay,
-         "make a model's plan again from the recorded calls, without a network, and compare its hash", "Exit code 1 when another plan comes out: the code or the adapters changed since.", replay_options,
-         CLI_LOCAL },
+         "make a model's findings and plan again from the recorded calls, without a network, and compare their hashes",
+         "Exit code 1 when others come out: the code, the adapters or the records changed since.", replay_options, CLI_LOCAL },
 
 	{ "audit export", "[ID...]", cli_audit_export,
          "timelines with their hash chains, as JSON lines; all cases by default", NULL, export_options, 0 },

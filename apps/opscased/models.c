@@ -170,18 +170,19 @@ static enum oc_err cite(void *ctx, long long tenant_id, const char *table, const
 	return err;
 }
 
-static enum oc_err observed(void *ctx, long long tenant_id, const json_t *urns, json_t **ret,
+static enum oc_err observed(void *ctx, long long tenant_id, const json_t *urns, int64_t at_us, json_t **ret,
 			    struct oc_fail *reterr)
 {
 	AUTO(pg_result) struct pg_result *r = NULL;
 	AUTO(text) struct text list = { 0 };
 	const json_t *one;
-	char tenant[32];
+	char tenant[32], at[32];
 	size_t i;
 	enum oc_err err;
 
 	json_array_foreach(urns, i, one) pg_array_add(&list, json_string_value(one));
-	err = ask(ctx, SQL_CITE_OBSERVED, PG_ARGS(num(tenant, tenant_id), pg_array_end(&list)), &r, reterr);
+	err = ask(ctx, SQL_CITE_OBSERVED,
+		  PG_ARGS(num(tenant, tenant_id), pg_array_end(&list), num(at, at_us)), &r, reterr);
 	if (err != OC_OK)
 		return err;
 	*ret = json_array();
@@ -292,4 +293,11 @@ struct planner_model models_for_planner(struct models *m)
 				       .observed = observed,
 				       .recall = recall,
 				       .ctx = m };
+}
+
+struct analyst_model models_for_analyst(struct models *m)
+{
+	if (!m)
+		return (struct analyst_model){ 0 };
+	return (struct analyst_model){ .llm_ref = m->llm, .recall = recall, .ctx = m };
 }

@@ -307,7 +307,8 @@ static enum oc_err start_roles(struct service *s, const struct settings *st, str
 	s->slos = slo_watch_new(setting_given(st, SET_SLO_DIR) ? setting_text(st, SET_SLO_DIR) : NULL,
 				(double)setting_int(st, SET_SLO_EVENTS));
 	s->hooks.slos = s->slos;
-	s->analyst = analyst_new(&(struct analyst_config){ 0 }, s->role_pool);
+	s->analyst =
+		analyst_new(&(struct analyst_config){ .model = models_for_analyst(s->models) }, s->role_pool);
 	return executor_new(&(struct executor_config){ .host = s->host,
 						       .operations_ref = s->world.operations,
 						       .conninfo = s->db_worker,

@@ -55,13 +55,13 @@ static enum oc_err cite(void *ctx, long long tenant, const char *table, const js
 	return OC_OK;
 }
 
-static enum oc_err observed(void *ctx, long long tenant, const json_t *urns, json_t **ret,
+static enum oc_err observed(void *ctx, long long tenant, const json_t *urns, int64_t at_us, json_t **ret,
 			    struct oc_fail *reterr)
 {
 	const json_t *one;
 	size_t i;
 
-	(void)ctx, (void)tenant, (void)reterr;
+	(void)ctx, (void)tenant, (void)at_us, (void)reterr;
 	*ret = json_array();
 	json_array_foreach(urns, i, one) if (str_eq(json_string_value(one), URN))
 		json_array_append(*ret, (json_t *)one);

@@ -150,3 +150,89 @@ char *scripted_says(const char *content)
 
 	return json_text(doc);
 }
+
+static void event(struct text *t, const char *name, json_t *doc)
+{
+	AUTO(str) char *text = json_text(doc);
+
+	if (name)
+		text_addf(t, "event: %s\n", name);
+	text_addf(t, "data: %s\n\n", text);
+	json_decref(doc);
+}
+
+static char *openai_stream(const char *id, const char *tool, const char *input)
+{
+	struct text t = { 0 };
+	AUTO(str) char *head = mem_strndup(input, strlen(input) / 2);
+
+	event(&t, NULL,
+	      json_pack("{s:[{s:i, s:{s:s, s:[{s:i, s:s, s:s, s:{s:s, s:s}}]}}]}", "choices", "index", 0,
+			"delta", "role", "assistant", "tool_calls", "index", 0, "id", id, "type", "function",
+			"function", "name", tool, "arguments", head));
+	event(&t, NULL,
+	      json_pack("{s:[{s:i, s:{s:[{s:i, s:{s:s}}]}}]}", "choices", "index", 0, "delta", "tool_calls",
+			"index", 0, "function", "arguments", input + strlen(head)));
+	event(&t, NULL,
+	      json_pack("{s:[{s:i, s:{}, s:s}]}", "choices", "index", 0, "delta", "finish_reason",
+			"tool_calls"));
+	event(&t, NULL,
+	      json_pack("{s:[], s:{s:i, s:i}}", "choices", "usage", "prompt_tokens", 100, "completion_tokens",
+			50));
+	text_add(&t, "data: [DONE]\n\n");
+	return text_take(&t);
+}
+
+static char *anthropic_stream(const char *id, const char *tool, const char *input)
+{
+	struct text t = { 0 };
+	AUTO(str) char *head = mem_strndup(input, strlen(input) / 2);
+
+	event(&t, "message_start",
+	      json_pack("{s:s, s:{s:s, s:{s:i}}}", "type", "message_start", "message", "role", "assistant",
+			"usage", "input_tokens", 100));
+	event(&t, "content_block_start",
+	      json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_start", "index", 0,
+			"content_block", "type", "text", "text", ""));
+	event(&t, "content_block_delta",
+	      json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index", 0, "delta",
+			"type", "text_delta", "text", "Let me look."));
+	event(&t, "content_block_start",
+	      json_pack("{s:s, s:i, s:{s:s, s:s, s:s, s:{}}}", "type", "content_block_start", "index", 1,
+			"content_block", "type", "tool_use", "id", id, "name", tool, "input"));
+	event(&t, "content_block_delta",
+	      json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index", 1, "delta",
+			"type", "input_json_delta", "partial_json", head));
+	event(&t, "content_block_delta",
+	      json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index", 1, "delta",
+			"type", "input_json_delta", "partial_json", input + strlen(head)));
+	event(&t, "message_delta",
+	      json_pack("{s:s, s:{s:s}, s:{s:i}}", "type", "message_delta", "delta", "stop_reason",
+			"tool_use", "usage", "output_tokens", 50));
+	event(&t, "message_stop", json_pack("{s:s}", "type", "message_stop"));
+	return text_take(&t);
+}
+
+char *scripted_calls(bool anthropic, bool stream, const char *id, const char *tool, const char *input,
+		     const char **ret_type)
+{
+	AUTO(json) json_t *doc = NULL, *args = NULL;
+
+	*ret_type = stream ? "text/event-stream" : "application/json";
+	if (stream)
+		return anthropic ? anthropic_stream(id, tool, input) : openai_stream(id, tool, input);
+	if (json_read_own(input, &args, NULL) != OC_OK)
+		args = json_object();
+	if (anthropic)
+		doc = json_pack("{s:s, s:s, s:[{s:s, s:s}, {s:s, s:s, s:s, s:O}], s:s, s:{s:i, s:i}}", "type",
+				"message", "role", "assistant", "content", "type", "text", "text",
+				"Let me look.", "type", "tool_use", "id", id, "name", tool, "input", args,
+				"stop_reason", "tool_use", "usage", "input_tokens", 100, "output_tokens", 50);
+	else
+		doc = json_pack("{s:[{s:{s:s, s:n, s:[{s:s, s:s, s:{s:s, s:s}}]}, s:s}], s:{s:i, s:i}}",
+				"choices", "message", "role", "assistant", "content", "tool_calls", "id", id,
+				"type", "function", "function", "name", tool, "arguments", input,
+				"finish_reason", "tool_calls", "usage", "prompt_tokens", 100,
+				"completion_tokens", 50);
+	return json_text(doc);
+}

@@ -25,3 +25,8 @@ unsigned scripted_requests(const struct scripted *s);
 
 /* An OpenAI answer whose message says `content`; yours. */
 char *scripted_says(const char *content);
+
+/* The same in each protocol: the model calls a tool with this input (JSON text). stream: as events. *ret_type is what to
+ * say that it is; yours. */
+char *scripted_calls(bool anthropic, bool stream, const char *id, const char *tool, const char *input,
+		     const char **ret_type);

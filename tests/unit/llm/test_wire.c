@@ -40,6 +40,62 @@ static void each_kind_asks_for_a_document_in_its_own_way(void **state)
 	assert_null(json_object_get(d, "response_format"));
 }
 
+static void tools_their_calls_and_their_results_go_out_as_each_protocol_has_them(void **state)
+{
+	AUTO(json)
+	json_t *tools = json_pack("[{s:s, s:s, s:{s:s}}]", "name", "look", "description", "reads", "schema",
+				  "type", "object");
+	AUTO(json)
+	json_t *calls = json_pack("[{s:s, s:s, s:{s:s}}, {s:s, s:s, s:{}}]", "id", "a", "name", "look",
+				  "input", "at", "x", "id", "b", "name", "look", "input");
+	const struct wire_turn turns[] = {
+		{ .text = "go" },
+		{ .assistant = true, .calls = calls },
+		{ .text = "seen 1", .answers = "a" },
+		{ .text = "seen 2", .answers = "b" },
+	};
+	const struct wire_ask ask = {
+		.model = "m", .system = "rules", .turns = turns, .count = 4, .tools = tools, .max_tokens = 10
+	};
+	AUTO(json) json_t *o = wire_request(WIRE_OPENAI, WIRE_TOOL, &ask);
+	AUTO(json) json_t *a = wire_request(WIRE_ANTHROPIC, WIRE_TOOL, &ask);
+	AUTO(json) json_t *s = wire_request(WIRE_OPENAI, WIRE_SCHEMA, &ask);
+
+	(void)state;
+	assert_string_equal(json_str(o, "tool_choice"), "required");
+	assert_string_equal(json_string_value(json_at(o, "/tools/0/function/name")), "look");
+	assert_string_equal(json_string_value(json_at(o, "/messages/2/tool_calls/0/function/arguments")),
+			    "{\"at\":\"x\"}");
+	assert_string_equal(json_string_value(json_at(o, "/messages/3/role")), "tool");
+	assert_string_equal(json_string_value(json_at(o, "/messages/4/tool_call_id")), "b");
+	/* Anthropic wants all results of one answer in one message */
+	assert_string_equal(json_string_value(json_at(a, "/tool_choice/type")), "any");
+	assert_int_equal(json_array_size(json_object_get(a, "messages")), 3);
+	assert_string_equal(json_string_value(json_at(a, "/messages/1/content/0/type")), "tool_use");
+	assert_string_equal(json_string_value(json_at(a, "/messages/2/content/1/tool_use_id")), "b");
+	/* who has no tools gets them as one schema */
+	assert_string_equal(json_string_value(json_at(
+				    s, "/response_format/json_schema/schema/anyOf/0/properties/tool/const")),
+			    "look");
+}
+
+static void calls_come_back_with_id_name_and_input(void **state)
+{
+	static const char body[] =
+		"{\"choices\":[{\"message\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"look\",\"arguments\":"
+		"\"{\\\"at\\\":1}\"}},{\"id\":\"b\",\"function\":{\"name\":\"look\",\"arguments\":\"{oops\"}}]},"
+		"\"finish_reason\":\"tool_calls\"}]}";
+	struct wire_said said = { 0 };
+
+	(void)state;
+	assert_int_equal(wire_read(WIRE_OPENAI, "application/json", body, strlen(body), &said, NULL), OC_OK);
+	assert_int_equal(json_array_size(said.calls), 2);
+	assert_int_equal(json_integer_value(json_at(said.calls, "/0/input/at")), 1);
+	assert_string_equal(json_string_value(json_at(said.calls, "/1/id")), "b");
+	assert_true(json_is_null(json_at(said.calls, "/1/input")));
+	wire_said_done(&said);
+}
+
 static enum oc_err read_text(enum wire_kind kind, const char *type, const char *body, struct wire_said *ret)
 {
 	return wire_read(kind, type, body, strlen(body), ret, NULL);
@@ -223,6 +279,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_asks_for_a_document_in_its_own_way),
+		cmocka_unit_test(tools_their_calls_and_their_results_go_out_as_each_protocol_has_them),
+		cmocka_unit_test(calls_come_back_with_id_name_and_input),
 		cmocka_unit_test(whole_answers_are_read),
 		cmocka_unit_test(streams_are_put_together_and_a_cut_one_is_none),
 		cmocka_unit_test(the_document_in_a_text_is_found),
