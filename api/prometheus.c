@@ -339,8 +339,13 @@ static void evaluate(struct api_call *c, const struct promql *p, int64_t from_s,
 		refuse(c, 422, "execution", "more than 5000 series: name a resource, or aggregate");
 		return;
 	}
-	result = json_array();
 	answers = promql_eval(p, list.item, list.n, from_s, step_s, steps, &found);
+	if (!answers) {
+		refuse(c, 422, "execution",
+		       "more than 1,000,000 values: a larger step, less time, or fewer series");
+		return;
+	}
+	result = json_array();
 	for (size_t i = 0; i < found; i++) {
 		json_t *one = answer_json(&answers[i], from_s, step_s, steps, range);
 

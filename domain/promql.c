@@ -155,6 +155,31 @@ static bool number(struct reader *r, double *ret)
 
 /* ---- the grammar ---- */
 
+/* Prometheus reads RE2, we POSIX. What the two read differently is not taken: \d would be a plain d, \1 what RE2 does not have. Nor is a
+ * counted repetition: the C library writes it out, and a{60}{60}{60} in a few bytes would take all memory. */
+static bool same_in_both(const char *regex)
+{
+	bool in_set = false;
+
+	for (const char *c = regex; *c; c++) {
+		if (*c == '\\') {
+			/* within a set POSIX takes the backslash itself */
+			if (in_set || !c[1] || isalnum((unsigned char)c[1]) || strchr("<>`'", c[1]))
+				return false;
+			c++;
+		} else if (in_set) {
+			in_set = *c != ']';
+		} else if (*c == '[') {
+			in_set = true;
+			c += c[1] == '^';
+			c += c[1] == ']';
+		} else if (*c == '{' || (*c == '(' && c[1] == '?')) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool one_matcher(struct reader *r, struct promql *p, char *take_name, bool negative, bool regex,
 			char *take_value)
 {
@@ -180,7 +205,7 @@ static bool one_matcher(struct reader *r, struct promql *p, char *take_name, boo
 	if (regex) {
 		AUTO(str) char *anchored = mem_printf("^(%s)$", value);
 
-		if (regcomp(&m->compiled, anchored, REG_EXTENDED | REG_NOSUB) != 0)
+		if (!same_in_both(value) || regcomp(&m->compiled, anchored, REG_EXTENDED | REG_NOSUB) != 0)
 			return bad(r, "'%.60s' is no regular expression that is known here", value);
 	}
 	m->name = TAKE(name);
@@ -595,6 +620,7 @@ struct promql_answer *promql_eval(const struct promql *p, const struct promql_se
 	double **counts = mem_array(n + 1, sizeof(double *));
 	double *values = mem_array(steps + 1, sizeof(*values));
 	size_t found = 0;
+	bool too_many = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct promql_label *kept = mem_array(series[i].labels_n + 1, sizeof(*kept));
@@ -605,6 +631,11 @@ struct promql_answer *promql_eval(const struct promql *p, const struct promql_se
 				kept[kept_n++] = series[i].labels[k];
 		while (at < found && (p->aggregate < 0 || !same_group(&list[at], kept, kept_n)))
 			at++;
+		if (at == found && (found + 1) * steps > PROMQL_VALUES_MAX) {
+			free(kept);
+			too_many = true;
+			break;
+		}
 		if (at == found) {
 			struct promql_answer *a = &list[found];
 
@@ -635,6 +666,11 @@ struct promql_answer *promql_eval(const struct promql *p, const struct promql_se
 	}
 	free(counts);
 	free(values);
+	if (too_many) {
+		promql_answers_free(list, found);
+		list = NULL;
+		found = 0;
+	}
 	*ret_n = found;
 	return list;
 }

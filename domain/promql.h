@@ -15,7 +15,8 @@
 #define PROMQL_MATCHERS_MAX 32
 #define PROMQL_BY_MAX       32
 #define PROMQL_SUMS_MAX     8
-#define PROMQL_LOOKBACK_S   300 /* how old the last bucket may be for a plain selector */
+#define PROMQL_VALUES_MAX   1000000 /* of one answer: series times steps */
+#define PROMQL_LOOKBACK_S   300     /* how old the last bucket may be for a plain selector */
 
 enum promql_stat { PROMQL_AVG, PROMQL_MAX, PROMQL_MIN, PROMQL_SUM, PROMQL_COUNT, PROMQL_P95, PROMQL_STATS };
 
@@ -94,7 +95,8 @@ struct promql_answer {
 	size_t labels_n;
 	double *values; /* one for each step; NaN: none */
 };
-/* At from_s, from_s + step_s, ... to_s; steps is how many these are. Yours: n answers. */
+/* At from_s, from_s + step_s, ... to_s; steps is how many these are. Yours: n answers.
+ * NULL: these would be more than PROMQL_VALUES_MAX values. */
 size_t promql_steps(int64_t from_s, int64_t to_s, int64_t step_s);
 struct promql_answer *promql_eval(const struct promql *p, const struct promql_series *series, size_t n,
 				  int64_t from_s, int64_t step_s, size_t steps, size_t *ret_n);

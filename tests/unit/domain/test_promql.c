@@ -162,12 +162,53 @@ static void names_are_found_with_dots_and_without(void **state)
 	}
 }
 
+static void a_regex_that_is_read_otherwise_or_grows_is_refused(void **state)
+{
+	static const char *const bad[] = { "((a{60}){60}){60}", "\\\\d", "(a)\\\\1", "(?i)a", "[\\\\d]" };
+	static const char *const good[] = { "a|b", "urn:.*", "a\\\\.b", "[^]{]+", "a\\\\{b" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad) + ARRAY_LEN(good); i++) {
+		bool wanted = i >= ARRAY_LEN(bad);
+		AUTO(promql) struct promql p = { 0 };
+		AUTO(str)
+		char *text = mem_printf("lag{disk=~\"%s\"}", wanted ? good[i - ARRAY_LEN(bad)] : bad[i]);
+		char why[200];
+
+		if (promql_parse(text, &p, why) != wanted)
+			fail_msg("%s: %s", text, wanted ? why : "it was taken");
+	}
+}
+
+static void more_values_than_are_answered_are_not_made(void **state)
+{
+	AUTO(promql) struct promql each = { 0 }, all = { 0 };
+	size_t steps = PROMQL_VALUES_MAX / 2 + 1, n = 0;
+	struct promql_answer *list;
+	char why[200];
+
+	(void)state;
+	assert_true(promql_parse("lag", &each, why));
+	assert_null(promql_eval(&each, series, 2, 0, 60, steps, &n));
+	assert_int_equal(n, 0);
+	list = promql_eval(&each, series, 2, 0, 60, steps - 1, &n);
+	assert_non_null(list);
+	assert_int_equal(n, 2);
+	promql_answers_free(list, n);
+	assert_true(promql_parse("sum(lag)", &all, why));
+	list = promql_eval(&all, series, 2, 0, 60, steps, &n);
+	assert_int_equal(n, 1);
+	promql_answers_free(list, n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_asked_is_answered),
 		cmocka_unit_test(what_is_not_known_is_refused_with_its_place),
 		cmocka_unit_test(names_are_found_with_dots_and_without),
+		cmocka_unit_test(a_regex_that_is_read_otherwise_or_grows_is_refused),
+		cmocka_unit_test(more_values_than_are_answered_are_not_made),
 	};
 
 	return cmocka_run_group_tests_name("promql", tests, NULL, NULL);
