@@ -1,8 +1,9 @@
 #include "gatekeeper/card.h"
 #include "base/clock.h"
 
-#define DIFF_MAX    (16 * 1024) /* bytes of a preview that are kept per step */
-#define CHANGES_MAX 50
+#define DIFF_MAX        (16 * 1024) /* bytes of a preview that are kept per step */
+#define CHANGES_MAX     50
+#define MODEL_WORDS_MAX 1000
 
 static json_t *parsed(const char *text)
 {
@@ -126,21 +127,78 @@ static json_t *undo_card(const struct card_in *in)
 	return list;
 }
 
+/* What the plan's riskiest step is; NULL when no step's operation is known. */
+static const struct step_look *riskiest(const struct card_in *in)
+{
+	const struct step_look *worst = NULL;
+
+	for (size_t i = 0; i < in->look->count; i++)
+		if (in->look->step[i].op && (!worst || in->look->step[i].op->risk > worst->op->risk))
+			worst = &in->look->step[i];
+	return worst;
+}
+
+/* The risk in sentences, from the manifests, the topology and what became of the plan before: never a model's. */
+static json_t *risk_text(const struct card_in *in, bool chinese)
+{
+	static const char *const blast_zh[] = { [BLAST_NONE] = "不影响任何资源",
+						[BLAST_SERVICE] = "影响一个服务",
+						[BLAST_HOST] = "影响一台主机",
+						[BLAST_CLUSTER] = "影响整个集群" };
+	const struct step_look *worst = riskiest(in);
+	const struct facts *f = &in->facts[0];
+	AUTO(text) struct text out = { 0 };
+	bool depends = false, known = false;
+	double downstream = 0;
+
+	if (!worst)
+		return json_string(chinese ? "风险未知：没有适配器说明这些操作。"
+					   : "The risk is not known: no adapter tells of these operations.");
+	for (size_t i = 0; i < in->look->count; i++)
+		if (fact_known(&in->facts[i], FACT_DOWNSTREAM)) {
+			known = true;
+			downstream = in->facts[i].v[FACT_DOWNSTREAM].number > downstream
+					     ? in->facts[i].v[FACT_DOWNSTREAM].number
+					     : downstream;
+		}
+	depends = worst->op->blast != BLAST_NONE;
+	text_addf(&out,
+		  chinese ? "风险 %.2f（最高为 1），取自 %s，%s%s"
+			  : "Risk %.2f of 1, that of %s, which touches %s%s",
+		  worst->op->risk, worst->op->name, chinese || worst->op->blast == BLAST_NONE ? "" : "a ",
+		  chinese                          ? blast_zh[worst->op->blast]
+		  : worst->op->blast == BLAST_NONE ? "nothing"
+						   : operation_blast_name(worst->op->blast));
+	if (depends && known)
+		text_addf(&out, chinese ? "，最多 %.0f 个资源依赖它。" : "; at most %.0f depend on it.",
+			  downstream);
+	else if (depends)
+		text_add(&out,
+			 chinese ? "，有多少资源依赖它尚不清楚。" : "; how many depend on it is not known.");
+	else
+		text_add(&out, chinese ? "。" : ".");
+	if (fact_known(f, FACT_UNDO_PLAN))
+		text_add(&out, f->v[FACT_UNDO_PLAN].truth
+				       ? (chinese ? "每个步骤都可以撤回。" : " Every step can be taken back.")
+				       : (chinese ? "并非每个步骤都能撤回。"
+						  : " Not every step can be taken back."));
+	if (fact_known(f, FACT_TIMES_SUCCEEDED) && fact_known(f, FACT_TIMES_FAILED))
+		text_addf(&out,
+			  chinese ? "同一方案此前成功 %.0f 次，失败 %.0f 次。"
+				  : " The same plan helped %.0f times and failed %.0f times before.",
+			  f->v[FACT_TIMES_SUCCEEDED].number, f->v[FACT_TIMES_FAILED].number);
+	return json_string(text_str(&out));
+}
+
 static json_t *risk_card(const struct card_in *in)
 {
 	const struct facts *f = &in->facts[0];
-	json_t *reasons = json_array();
-	const struct step_look *worst = NULL;
-	double risk = -1;
+	json_t *reasons = json_array(), *card;
+	const struct step_look *worst = riskiest(in);
 
-	for (size_t i = 0; i < in->look->count; i++)
-		if (in->look->step[i].op && in->look->step[i].op->risk > risk) {
-			worst = &in->look->step[i];
-			risk = worst->op->risk;
-		}
 	if (worst)
 		json_array_append_new(reasons, json_sprintf("%s has the highest risk of its steps, %g",
-							    worst->op->name, risk));
+							    worst->op->name, worst->op->risk));
 	if (in->plan->has_risk)
 		json_array_append_new(reasons, json_sprintf("the plan itself says %g", in->plan->risk_score));
 	if (fact_known(f, FACT_TIMES_SUCCEEDED) && fact_known(f, FACT_TIMES_FAILED))
@@ -150,8 +208,12 @@ static json_t *risk_card(const struct card_in *in)
 						   f->v[FACT_TIMES_FAILED].number));
 	if (fact_known(f, FACT_UNDO_PLAN) && !f->v[FACT_UNDO_PLAN].truth)
 		json_array_append_new(reasons, json_string("not every step can be taken back"));
-	return json_pack("{s:o,s:o}", "highest", risk < 0 ? json_null() : json_real(risk), "reasons",
-			 reasons);
+	card = json_pack("{s:o,s:o,s:{s:o,s:o}}", "highest", worst ? json_real(worst->op->risk) : json_null(),
+			 "reasons", reasons, "text", "en", risk_text(in, false), "zh", risk_text(in, true));
+	/* Why the model wants it is shown as what it is, words, and decides nothing. */
+	if (!str_empty(in->model_says))
+		json_object_set_new(card, "model_says", cut_text(in->model_says, MODEL_WORDS_MAX));
+	return card;
 }
 
 static json_t *warnings(const struct card_in *in)
@@ -226,8 +288,10 @@ json_t *card_make(const struct card_in *in)
 	json_object_set_new(card, "terms", terms(in));
 	json_put(card, "expires_at", expires);
 	json_object_set_new(card, "cost",
-			    json_pack("{s:i,s:i}", "exec_at_most_s", in->exec_budget_s, "verify_at_most_s",
-				      in->verify_budget_s));
+			    json_pack("{s:i,s:i,s:{s:I,s:I,s:f}}", "exec_at_most_s", in->exec_budget_s,
+				      "verify_at_most_s", in->verify_budget_s, "models", "calls",
+				      (json_int_t)in->model_calls, "tokens", (json_int_t)in->model_tokens,
+				      "money", in->model_money));
 	if (!str_empty(in->nearest))
 		json_put(card, "nearest", in->nearest);
 	json_object_set_new(card, "warnings", warnings(in));
@@ -319,7 +383,8 @@ static void print_list(struct text *out, const char *name, const json_t *list)
 
 	if (json_array_size(list) == 0)
 		return;
-	text_addf(out, "%s\n", name);
+	if (name)
+		text_addf(out, "%s\n", name);
 	json_array_foreach(list, i, v)
 	{
 		text_add(out, "  ");
@@ -357,7 +422,13 @@ void card_print(const json_t *card, struct text *out)
 		add_safe(out, json_str_or(v, "action", "?"), "     ");
 		text_addf(out, " (%s)\n", json_str_or(v, "how", "?"));
 	}
-	print_list(out, "risk", json_object_get(json_object_get(card, "risk"), "reasons"));
+	add_field(out, "risk", json_str_or(json_at(card, "/risk/text"), "en", "not known"));
+	print_list(out, NULL, json_object_get(json_object_get(card, "risk"), "reasons"));
+	if (json_str(json_object_get(card, "risk"), "model_says")) {
+		text_add(out, "model says ");
+		add_safe(out, json_str(json_object_get(card, "risk"), "model_says"), "           ");
+		text_add(out, " (words; nobody checked them)\n");
+	}
 	list = json_object_get(card, "rules");
 	text_add(out, "rules\n");
 	if (json_array_size(list) == 0)
@@ -377,6 +448,11 @@ void card_print(const json_t *card, struct text *out)
 	text_addf(out, "takes      at most %llds, then at most %llds to verify\n",
 		  (long long)json_int_or(v, "exec_at_most_s", 0),
 		  (long long)json_int_or(v, "verify_at_most_s", 0));
+	if (json_int_or(json_object_get(v, "models"), "calls", 0))
+		text_addf(out, "cost       %lld calls to models so far, %lld tokens, %.4f\n",
+			  (long long)json_int_or(json_object_get(v, "models"), "calls", 0),
+			  (long long)json_int_or(json_object_get(v, "models"), "tokens", 0),
+			  json_num_or(json_object_get(v, "models"), "money", 0));
 	if (json_str(card, "nearest"))
 		add_field(out, "otherwise", json_str(card, "nearest"));
 }

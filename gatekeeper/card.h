@@ -19,6 +19,9 @@ struct card_in {
 	int64_t expires_us;
 	int exec_budget_s, verify_budget_s;
 	const char *opened_by, *created_by;
+	const char *model_says; /* why the model that wrote the plan wants it, in its words; NULL: none did */
+	long long model_calls, model_tokens; /* of the case, so far */
+	double model_money;
 	const char *before; /* why the decision before this one is void; or NULL */
 };
 json_t *card_make(const struct card_in *in);

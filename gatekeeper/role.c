@@ -336,6 +336,7 @@ static void notify(struct eval *e, const char *decision_id, const json_t *card, 
 static json_t *make_card(struct eval *e, const struct policy_decision *d, const char *before)
 {
 	AUTO(str) char *nearest = policy_nearest_flip(e->policy, e->facts, e->look.count, d);
+	AUTO(json) json_t *spent = col_json(e, "models");
 	struct card_in in = {
 		.case_id = e->cmd->case_id,
 		.title = col_or(e, "title", ""),
@@ -357,6 +358,10 @@ static json_t *make_card(struct eval *e, const struct policy_decision *d, const 
 		.verify_budget_s = (int)col_int(e, "verify_budget_s"),
 		.opened_by = col(e, "opened_by"),
 		.created_by = col(e, "created_by"),
+		.model_says = col(e, "model_says"),
+		.model_calls = json_int_or(spent, "calls", 0),
+		.model_tokens = json_int_or(spent, "tokens", 0),
+		.model_money = json_num_or(spent, "money", 0),
 		.before = before,
 	};
 

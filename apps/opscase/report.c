@@ -38,6 +38,8 @@ enum word {
 	W_F_NO_DATA,
 	W_F_LEARN,
 	W_MODEL,
+	W_RISK,
+	W_SAYS,
 	WORDS
 };
 
@@ -58,7 +60,8 @@ static const char *const words[2][WORDS] = {
          "The case is parked; somebody has to say how it goes on", "Nobody knows whether a step took effect: look, then settle it",
          "The effect was not proven: add a metric that shows it", "It was taken back: find a repair that helps",
          "Text in the evidence spoke to the model: find out who can write there", "Evidence that was named had no data: mend the measurement",
-         "A page was drafted from this case: accept it, or retire it", "language model" },
+         "A page was drafted from this case: accept it, or retire it", "language model",
+         "risk", "the model's words, unchecked" },
 	{ "报告",
          "状态",  "严重度",
          "开启",   "由",
@@ -75,8 +78,12 @@ static const char *const words[2][WORDS] = {
          "案例已搁置，需要有人决定如何继续",		       "不清楚某个步骤是否生效：请先查看，再确认结果",
          "效果未得到证明：请增加能体现效果的指标",		"变更已回滚：需要寻找有效的修复办法",
          "证据中的文本试图指挥模型：请查明谁能在那里写入",			"列出的证据没有数据：请修复采集",
-         "已根据此案例起草知识条目：请采纳或停用",		     "语言模型"       },
+         "已根据此案例起草知识条目：请采纳或停用",		     "语言模型",
+         "风险", "模型的说法，未经核实"         },
 };
+
+#define SPENT_EN "models until then: %lld calls, %lld tokens, %.4f"
+#define SPENT_ZH "截至此时模型开销：调用 %lld 次，%lld 个词元，费用 %.4f"
 
 /* One line of Markdown that is only text. */
 static void put(struct text *out, const char *s)
@@ -190,6 +197,30 @@ static const json_t *row_of(const json_t *list, const char *id)
 	return NULL;
 }
 
+/* As the approver saw them. Words of a model stand beside the server's figures, never in their place. */
+static void risk_and_cost(const json_t *card, const char *const *w, struct text *out)
+{
+	const json_t *risk = json_object_get(card, "risk"), *spent = json_at(card, "/cost/models");
+	const char *text = json_str(json_object_get(risk, "text"), w == words[1] ? "zh" : "en");
+
+	if (text) {
+		text_addf(out, "  - %s: ", w[W_RISK]);
+		put(out, text);
+		text_add(out, "\n");
+	}
+	if (!str_empty(json_str(risk, "model_says"))) {
+		text_addf(out, "  - %s: ", w[W_SAYS]);
+		put(out, json_str(risk, "model_says"));
+		text_add(out, "\n");
+	}
+	if (json_int_or(spent, "calls", 0)) {
+		text_add(out, "  - ");
+		text_addf(out, w == words[1] ? SPENT_ZH : SPENT_EN, json_int_or(spent, "calls", 0),
+			  json_int_or(spent, "tokens", 0), json_num_or(spent, "money", 0));
+		text_add(out, "\n");
+	}
+}
+
 static void actions(const json_t *c, const char *const *w, struct text *out)
 {
 	const json_t *runs = json_object_get(c, "runs"), *run, *step, *who;
@@ -220,6 +251,7 @@ static void actions(const json_t *c, const char *const *w, struct text *out)
 		}
 		text_addf(out, "): %s, %lld/%lld %s\n", json_str_or(run, "status", "?"),
 			  json_int_or(run, "applied", 0), json_int_or(run, "steps_total", 0), w[W_APPLIED]);
+		risk_and_cost(json_object_get(decision, "card"), w, out);
 		json_array_foreach(json_object_get(run, "steps"), k, step)
 		{
 			text_addf(out, "  %lld. ", json_int_or(step, "seq", 0) + 1);

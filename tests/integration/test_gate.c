@@ -333,6 +333,29 @@ static void what_policy_asks_about_waits_for_people_and_shows_them_a_card(void *
 	assert_non_null(strstr(text_str(&t), "asks       1 of"));
 }
 
+static void the_card_says_what_models_cost_the_case_and_what_the_planning_one_said(void **state)
+{
+	struct fixture f = begin("prod", RESTART);
+	AUTO(str) char *meta = NULL;
+
+	(void)state;
+	set_plan(&f, RESTART, "forward", "llm");
+	meta = mem_printf("{\"plan_id\":\"%s\",\"llm\":{\"why\":\"it hangs; risk 0\"}}", f.plan);
+	run("INSERT INTO case_timeline (tenant_id, case_id, seq, event, actor, meta, canonical, hash) SELECT tenant_id, id, 1,"
+	    " 'plan_ready', 'planner', $2::jsonb, '', '' FROM ops_case WHERE id = $1::uuid",
+	    f.id, meta);
+	run("INSERT INTO llm_call (id, tenant_id, case_id, purpose, provider, model, request, request_hash, tokens_in,"
+	    " tokens_out, cost, outcome) SELECT gen_random_uuid(), tenant_id, CASE WHEN n < 3 THEN id END, 'plan', 'p', 'm', '{}', 'h',"
+	    " 100, 20, 0.5, 'ok' FROM ops_case, generate_series(1, 3) n WHERE id = $1::uuid",
+	    f.id, NULL);
+	same(eval(&f), "");
+	same(newest(&f, "card -> 'cost' -> 'models'"), "{\"calls\": 2, \"money\": 1.0, \"tokens\": 240}");
+	same(newest(&f, "card #>> '{risk,model_says}'"), "it hangs; risk 0");
+	/* words move no number */
+	same(newest(&f, "round((card #>> '{risk,highest}')::numeric, 6)::float8"), "0.4");
+	same(newest(&f, "answer"), "ask");
+}
+
 static void low_risk_outside_of_production_passes_when_the_world_is_bound(void **state)
 {
 	struct fixture f = begin("staging", RESTART);
@@ -950,6 +973,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_policy_allows_is_approved_with_its_rows_and_event),
 		cmocka_unit_test(what_policy_asks_about_waits_for_people_and_shows_them_a_card),
+		cmocka_unit_test(the_card_says_what_models_cost_the_case_and_what_the_planning_one_said),
 		cmocka_unit_test(low_risk_outside_of_production_passes_when_the_world_is_bound),
 		cmocka_unit_test(a_script_body_is_rejected_where_nobody_permitted_it),
 		cmocka_unit_test(environments_that_contradict_each_other_are_unknown),

@@ -213,7 +213,11 @@ static json_t *card_of(const char *dry_run, struct text *printed)
 					    .decision = &d,
 					    .nearest = "",
 					    .opened_by = "olivia",
-					    .created_by = "planner" });
+					    .created_by = "planner",
+					    .model_says = "quite safe, risk 0.0\x1b[2J",
+					    .model_calls = 3,
+					    .model_tokens = 4567,
+					    .model_money = 0.0123 });
 	if (printed)
 		card_print(card, printed);
 	return card;
@@ -247,6 +251,28 @@ static void the_card_shows_diff_terms_and_what_to_beware_of(void **state)
 	assert_non_null(strstr(text_str(&t), "+ one"));
 	assert_non_null(strstr(text_str(&t), "two look"));
 	assert_non_null(strstr(text_str(&t), "how many depend on it is not known"));
+}
+
+static void the_card_tells_risk_and_cost_as_the_server_computed_them(void **state)
+{
+	AUTO(text) struct text t = { 0 };
+	AUTO(json) json_t *card = card_of("{}", &t);
+	const json_t *risk = json_object_get(card, "risk");
+
+	(void)state;
+	/* the manifest says 0.4, whatever the model's words say */
+	assert_float_equal(json_num_or(risk, "highest", 0), 0.4, 1e-9);
+	assert_string_equal(json_str(json_object_get(risk, "text"), "en"),
+			    "Risk 0.40 of 1, that of svc.restart, which touches a service; "
+			    "how many depend on it is not known.");
+	assert_non_null(strstr(json_str(json_object_get(risk, "text"), "zh"), "风险 0.40"));
+	assert_non_null(strstr(json_str(json_object_get(risk, "text"), "zh"), "svc.restart，影响一个服务"));
+	assert_int_equal(json_int_or(json_at(card, "/cost/models"), "tokens", 0), 4567);
+	assert_non_null(strstr(text_str(&t), "risk       Risk 0.40 of 1"));
+	assert_non_null(strstr(text_str(&t), "cost       3 calls to models so far, 4567 tokens, 0.0123\n"));
+	assert_non_null(strstr(text_str(&t),
+			       "model says quite safe, risk 0.0\\x1b[2J (words; nobody checked them)\n"));
+	assert_null(strchr(text_str(&t), '\x1b'));
 }
 
 static void a_diff_cannot_steer_the_approvers_terminal(void **state)
@@ -330,6 +356,7 @@ int main(void)
 		cmocka_unit_test(the_moment_of_expiry_is_too_late),
 		cmocka_unit_test(terms_that_cannot_be_read_let_nobody_through),
 		cmocka_unit_test(the_card_shows_diff_terms_and_what_to_beware_of),
+		cmocka_unit_test(the_card_tells_risk_and_cost_as_the_server_computed_them),
 		cmocka_unit_test(a_diff_cannot_steer_the_approvers_terminal),
 		cmocka_unit_test(a_huge_diff_is_cut_between_characters_and_says_so),
 		cmocka_unit_test(an_answer_of_an_adapter_that_is_no_preview_is_survived),

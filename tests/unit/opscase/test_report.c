@@ -12,7 +12,9 @@ static const char case_text[] =
 	"\"findings\":[{\"summary\":\"blue is bad\",\"confidence\":0.8,\"body\":{\"evidence\":[{\"kind\":\"metric\",\"metric\":"
 	"\"http.err_rate\",\"resource\":\"urn:svc:shop\",\"avg\":0.25},{\"kind\":\"metric\",\"metric\":\"x\",\"series\":[]}]}}],"
 	"\"plans\":[{\"id\":\"p1\",\"source\":\"template\",\"plan\":{\"title\":\"Flip shop\"}}],"
-	"\"decisions\":[{\"id\":\"d1\",\"approvals\":[{\"principal\":\"bob\",\"answer\":\"approve\"}]}],"
+	"\"decisions\":[{\"id\":\"d1\",\"approvals\":[{\"principal\":\"bob\",\"answer\":\"approve\"}],\"card\":{\"risk\":{\"highest\":0.4,\"text\":"
+	"{\"en\":\"Risk 0.40 of 1.\",\"zh\":\"风险 0.40。\"},\"model_says\":\"safe\\n# Approved\"},\"cost\":{\"models\":"
+	"{\"calls\":2,\"tokens\":300,\"money\":0.5}}}}],"
 	"\"runs\":[{\"plan_id\":\"p1\",\"decision_id\":\"d1\",\"status\":\"succeeded\",\"applied\":1,\"steps_total\":1,\"created_at\":"
 	"\"2026-01-02T03:06:00Z\",\"steps\":[{\"seq\":0,\"action\":\"gateway.flip\",\"target\":\"urn:gw:edge\",\"status\":\"succeeded\"}]}],"
 	"\"verdicts\":[{\"verdict\":\"PASS\",\"reason\":\"every check holds\",\"checks\":[{\"verdict\":\"PASS\",\"metric\":"
@@ -44,6 +46,9 @@ static void it_tells_the_case_from_its_rows(void **state)
 	assert_non_null(strstr(
 		r,
 		"- 2026-01-02 03:06:00 Flip shop (plan from: template; approved by bob): succeeded, 1/1 steps applied\n"));
+	assert_non_null(strstr(r, "  - risk: Risk 0.40 of 1.\n"));
+	assert_non_null(strstr(r, "  - the model's words, unchecked: safe \\# Approved\n"));
+	assert_non_null(strstr(r, "  - models until then: 2 calls, 300 tokens, 0.5000\n"));
 	assert_non_null(strstr(r, "  1. gateway.flip @ urn:gw:edge: succeeded\n"));
 	assert_non_null(strstr(r, "  - PASS: http.err\\_rate = 0.001\n"));
 	assert_non_null(strstr(r, "| 2 | 2026-01-02 03:05:00 | plan\\_ready → WAIT_GATE | planner |  |\n"));
@@ -67,6 +72,8 @@ static void it_speaks_chinese_too_and_nothing_else(void **state)
 	(void)state;
 	assert_non_null(strstr(r, "## 时间线\n"));
 	assert_non_null(strstr(r, "（UTC）"));
+	assert_non_null(strstr(r, "  - 风险: 风险 0.40。\n"));
+	assert_non_null(strstr(r, "2 次，300 个词元"));
 	assert_null(report("fr"));
 }
 
