@@ -56,6 +56,42 @@ static options detail_options = {
 	{ "limit",    "N",    "at most so many; 1000 by default"       },
 	END,
 };
+#define RANGE(from_default)                                                                    \
+	{ "from", "TIME", "like 2026-01-02T03:04:05Z, or seconds since 1970; " from_default }, \
+		{ "to", "TIME", "before this; now by default" }
+static options metrics_options = {
+	{ "resource",  "URN",        "of this resource only"                            },
+	{ "label",     "NAME:VALUE", "where a label has this value"                     },
+	{ "aggregate", "WORD",       "avg, max, min, sum, count or p95; avg by default" },
+	{ "by",        "WORD",       "a line for each resource, series, or none"        },
+	{ "step",      "SECONDS",    "of one point; 60 by default"                      },
+	RANGE("the last hour by default"),
+	END,
+};
+static options calls_options = {
+	{ "src",   "URN", "what this one calls"           },
+	{ "dst",   "URN", "who calls this one"            },
+	{ "limit", "N",   "at most so many; 5 by default" },
+	RANGE("the last half hour by default"),
+	END,
+};
+static options patterns_options = {
+	{ "resource", "URN",  "of this resource only"                 },
+	{ "text",     "TEXT", "with this in the template"             },
+	{ "severity", "WORD", "INFO, WARN, ERROR, ..."                },
+	{ "fresh",    NULL,   "only what was first seen in the range" },
+	{ "limit",    "N",    "at most so many; 50 by default"        },
+	RANGE("the last hour by default"),
+	END,
+};
+static options observed_event_options = {
+	{ "kind",     "WORD", "anomaly, slo_violation, deploy, ..." },
+	{ "severity", "WORD", "INFO, WARN, ERROR, ..."              },
+	{ "resource", "URN",  "of this resource only"               },
+	{ "limit",    "N",    "at most so many; 50 by default"      },
+	RANGE("the last day by default"),
+	END,
+};
 static options dead_options = {
 	{ "kind",     "WORD", "command, event or telemetry"        },
 	{ "replayed", NULL,   "those that were sent again as well" },
@@ -348,6 +384,15 @@ const struct cli_command cli_commands[] = {
          detail_options, 0 },
 	{ "detail trace", "TRACE_ID", cli_detail_trace,
          "every raw line of one trace; exit code 66 when there is none", NULL, trace_options, 0 },
+	{ "metrics query", "METRIC", cli_metrics_query, "a metric over time, drawn in a line each", NULL,
+         metrics_options, 0 },
+	{ "calls top", "", cli_calls_top, "the slowest and most faulty calls", NULL, calls_options, 0 },
+	{ "logs patterns", "", cli_logs_patterns, "log templates, the most frequent first", NULL,
+         patterns_options, 0 },
+	{ "event list", "", cli_event_list, "anomalies, violated objectives, deployments; newest first", NULL,
+         observed_event_options, 0 },
+	{ "event show", "ID", cli_event_show, "an event with its evidence, and the way to the raw lines",
+         NULL, NULL, 0 },
 	{ "deadletter list", "", cli_deadletter_list, "what was given up, newest first", NULL, dead_options,
          0 },
 	{ "deadletter show", "ID", cli_deadletter_show, "the reason, and the whole record", NULL, NULL, 0 },

@@ -79,6 +79,7 @@ enum oc_err cli_deadletter_show(struct cli *cli, struct oc_fail *reterr)
 {
 	AUTO(remote) struct remote *r = NULL;
 	AUTO(remote_answer) struct remote_answer answer = { 0 };
+	AUTO(text) struct text out = { 0 }, clean = { 0 };
 	long long id = 0;
 	enum oc_err err = number_of(cli, &id, reterr);
 
@@ -90,13 +91,15 @@ enum oc_err cli_deadletter_show(struct cli *cli, struct oc_fail *reterr)
 		return err;
 	if (cli->json)
 		return show_json(answer.data);
-	printf("%lld  %s from %s, %s\n  %s\n", id, json_str_or(answer.data, "kind", "?"),
-	       json_str_or(answer.data, "source", "?"), json_str_or(answer.data, "created_at", "?"),
-	       json_str_or(answer.data, "reason", ""));
+	text_addf(&out, "%lld  %s from %s, %s\n  %s\n", id, json_str_or(answer.data, "kind", "?"),
+		  json_str_or(answer.data, "source", "?"), json_str_or(answer.data, "created_at", "?"),
+		  json_str_or(answer.data, "reason", ""));
 	if (json_str(answer.data, "replayed_at"))
-		printf("  sent again %s by %s\n", json_str(answer.data, "replayed_at"),
-		       json_str_or(answer.data, "replayed_by", "somebody"));
-	printf("%s\n", json_str_or(answer.data, "record", ""));
+		text_addf(&out, "  sent again %s by %s\n", json_str(answer.data, "replayed_at"),
+			  json_str_or(answer.data, "replayed_by", "somebody"));
+	text_addf(&out, "%s\n", json_str_or(answer.data, "record", ""));
+	out_clean(&clean, text_str(&out), true);
+	fputs(text_str(&clean), stdout);
 	return OC_OK;
 }
 

@@ -67,6 +67,16 @@ for _ in $(seq 300); do
 	sleep 0.1
 done
 sleep 2
+# --- and the command line reads the same
+same "a metric is drawn, a line for each resource" "$(oc metrics query http.server.latency --aggregate p95 | grep -c '[▁▂▃▄▅▆▇█]')" 10
+same "the worst calls" "$(oc calls top --json | jq length)" 5
+same "slowest first" "$(oc calls top --json | jq '[.[].p95_ms] == ([.[].p95_ms] | sort | reverse)')" true
+[ "$(oc logs patterns --limit 3 --json | jq length)" = 3 ] || stack_fail "$(oc logs patterns --limit 3)"
+same "patterns by a word" "$(oc logs patterns --text 'health check' --json | jq -r '.[0].pattern')" "health check of <*> passed"
+oc event show 00000000-0000-7000-8000-000000000000 2> /dev/null
+same "an event that is not there" "$?" 66
+oc logs patterns --severity BAD 2> "$STACK/severity"
+same "a wrong word" "$?" 64
 for file in "$source"/deploy/dashboards/*.json; do
 	python3 "$source/tests/scripts/lib/dashboard.py" "$file" "$URL" "$token" || stack_fail "$file"
 done
