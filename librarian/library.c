@@ -18,7 +18,8 @@ enum oc_err library_new(const struct library_config *config, struct library **re
 				     config->dims, EMBED_DIMS);
 	lib = mem_alloc(sizeof(*lib));
 	lib->config = *config;
-	lib->model = mem_strdup(config->model);
+	/* Vectors of another length are another model's, also when the provider calls both by one name. */
+	lib->model = config->model ? mem_printf("%s@%u", config->model, config->dims) : NULL;
 	lib->config.model = lib->model;
 	if (!lib->config.exact_chunks)
 		lib->config.exact_chunks = EXACT_CHUNKS;
@@ -99,45 +100,90 @@ enum oc_err library_model(struct library *lib, struct pg *pg, long long tenant_i
 	return err;
 }
 
-char **library_vectors(struct library *lib, long long tenant_id, const struct shelf_model *model,
-		       const struct library_text *texts, size_t count, unsigned *ret_bare)
+/* Vectors of chunks that say the same, from this tenant and this model. */
+static void known_vectors(struct pg *pg, long long tenant_id, const char *model,
+			  const struct library_text *texts, size_t count, char **out)
 {
-	char **out = mem_array(count ? count : 1, sizeof(*out));
-	size_t dims = model->stats ? EMBED_DIMS : (size_t)model->dims;
+	AUTO(pg_result) struct pg_result *r = NULL;
+	AUTO(text) struct text hashes = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (texts[i].hash) {
+			pg_array_add(&hashes, texts[i].hash);
+			n++;
+		}
+	if (!n || pg_query(pg, SQL_KB_KNOWN, PG_ARGS(int_text(tenant_id).s, model, pg_array_end(&hashes)), &r,
+			   NULL) != OC_OK)
+		return;
+	for (size_t i = 0; i < count; i++)
+		for (unsigned k = 0; texts[i].hash && !out[i] && k < pg_rows(r); k++)
+			if (str_eq(texts[i].hash, pg_text(r, k, 0)))
+				out[i] = mem_strdup(pg_text(r, k, 1));
+}
+
+/* Those of a provider, at most PROVIDER_TEXTS to a call. */
+static void provider_vectors(struct library *lib, long long tenant_id, const struct shelf_model *model,
+			     const struct library_text *texts, size_t count, char **out)
+{
+	size_t dims = (size_t)model->dims;
 	float *v = mem_array(PROVIDER_TEXTS * dims, sizeof(*v));
 
-	for (size_t from = 0; from < count; from += PROVIDER_TEXTS) {
-		size_t n = count - from < PROVIDER_TEXTS ? count - from : PROVIDER_TEXTS;
-		bool there = true;
+	if (!lib->config.embed || !str_eq(model->name, lib->model))
+		count = 0;
+	for (size_t from = 0; from < count;) {
+		char *whole[PROVIDER_TEXTS];
+		size_t of[PROVIDER_TEXTS], n = 0;
+		bool there;
 
-		if (model->stats) {
-			for (size_t i = 0; i < n; i++)
-				embed_chunk(model->stats, texts[from + i].title, texts[from + i].heading,
-					    texts[from + i].body, v + i * dims);
-		} else {
-			char *whole[PROVIDER_TEXTS];
-
-			for (size_t i = 0; i < n; i++)
-				whole[i] = mem_printf("%s\n%s\n\n%s", texts[from + i].title,
-						      texts[from + i].heading, texts[from + i].body);
-			there = lib->config.embed && str_eq(model->name, lib->model) &&
-				lib->config.embed(lib->config.ctx, tenant_id, (const char *const *)whole, n,
-						  v, NULL) == OC_OK;
-			for (size_t i = 0; i < n; i++)
-				free(whole[i]);
+		for (; from < count && n < PROVIDER_TEXTS; from++) {
+			if (out[from])
+				continue;
+			of[n] = from;
+			whole[n++] = mem_printf("%s\n%s\n\n%s", texts[from].title, texts[from].heading,
+						texts[from].body);
 		}
+		there = n && lib->config.embed(lib->config.ctx, tenant_id, (const char *const *)whole, n, v,
+					       NULL) == OC_OK;
 		for (size_t i = 0; i < n; i++) {
 			struct text t = { 0 };
 
-			if (there) {
-				embed_text(v + i * dims, dims, &t);
-				out[from + i] = text_take(&t);
-			} else {
-				++*ret_bare;
-			}
+			free(whole[i]);
+			if (!there)
+				continue;
+			embed_text(v + i * dims, dims, &t);
+			out[of[i]] = text_take(&t);
 		}
+		/* one that is away, or may not be paid, is not asked for every batch */
+		if (n && !there)
+			break;
 	}
 	free(v);
+}
+
+char **library_vectors(struct library *lib, struct pg *pg, long long tenant_id,
+		       const struct shelf_model *model, const struct library_text *texts, size_t count,
+		       unsigned *ret_bare)
+{
+	char **out = mem_array(count ? count : 1, sizeof(*out));
+
+	if (model->stats) {
+		float *v = mem_array(EMBED_DIMS, sizeof(*v));
+
+		for (size_t i = 0; i < count; i++) {
+			struct text t = { 0 };
+
+			embed_chunk(model->stats, texts[i].title, texts[i].heading, texts[i].body, v);
+			embed_text(v, EMBED_DIMS, &t);
+			out[i] = text_take(&t);
+		}
+		free(v);
+		return out;
+	}
+	known_vectors(pg, tenant_id, model->name, texts, count, out);
+	provider_vectors(lib, tenant_id, model, texts, count, out);
+	for (size_t i = 0; i < count; i++)
+		*ret_bare += out[i] == NULL;
 	return out;
 }
 
@@ -179,8 +225,8 @@ static enum oc_err add_chunks(struct library_writer *w, long long doc_id, const 
 	for (size_t i = 0; i < chunks->count; i++)
 		if (!kept[i])
 			texts[n++] = (struct library_text){ chunks->title, chunks->chunk[i].heading,
-							    chunks->chunk[i].body };
-	vectors = library_vectors(w->lib, w->tenant_id, w->model, texts, n, &w->sum.bare);
+							    chunks->chunk[i].body, chunks->chunk[i].hash };
+	vectors = library_vectors(w->lib, w->pg, w->tenant_id, w->model, texts, n, &w->sum.bare);
 	n = 0;
 	for (size_t i = 0; i < chunks->count; i++) {
 		if (kept[i])

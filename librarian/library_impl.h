@@ -28,10 +28,13 @@ static inline struct tenant_text int_text(long long v)
 /* What a chunk is embedded from. Lent. */
 struct library_text {
 	const char *title, *heading, *body;
+	const char *hash; /* NULL: of no chunk; then nobody looks whether its vector is known */
 };
-/* Vectors as pgvector texts, NULL where the provider is away (`bare` counts them); yours, each and the list. */
-char **library_vectors(struct library *lib, long long tenant_id, const struct shelf_model *model,
-		       const struct library_text *texts, size_t count, unsigned *ret_bare);
+/* Vectors as pgvector texts, NULL where the provider is away (`bare` counts them). What a
+ * provider has embedded for a chunk with the same hash is not paid for again; yours, each and the list. */
+char **library_vectors(struct library *lib, struct pg *pg, long long tenant_id,
+		       const struct shelf_model *model, const struct library_text *texts, size_t count,
+		       unsigned *ret_bare);
 /* Locks the tenant's knowledge for writing inside the transaction; the revision to write. */
 MUST_CHECK enum oc_err library_lock(struct pg *pg, long long tenant_id, char ret_rev[24],
 				    struct oc_fail *reterr);

@@ -206,13 +206,17 @@ static enum oc_err embed_some(struct library *lib, struct pg *pg, long long tena
 	enum oc_err err;
 
 	snprintf(tenant, sizeof(tenant), "%lld", tenant_id);
-	err = pg_query(pg, SQL_KB_STALE, PG_ARGS(tenant, m->name, int_text(EMBED_BATCH).s), &r, reterr);
+	/* With a provider a transaction is one call: whoever is killed has paid for one that nobody kept, at most. */
+	err = pg_query(pg, SQL_KB_STALE,
+		       PG_ARGS(tenant, m->name, int_text(m->stats ? EMBED_BATCH : PROVIDER_TEXTS).s), &r,
+		       reterr);
 	*ret_n = err == OC_OK ? pg_rows(r) : 0;
 	if (!*ret_n)
 		return err;
 	for (unsigned i = 0; i < *ret_n; i++)
-		texts[i] = (struct library_text){ pg_text(r, i, 1), pg_text(r, i, 2), pg_text(r, i, 3) };
-	vectors = library_vectors(lib, tenant_id, m, texts, *ret_n, &bare);
+		texts[i] = (struct library_text){ pg_text(r, i, 1), pg_text(r, i, 2), pg_text(r, i, 3),
+						  pg_text(r, i, 4) };
+	vectors = library_vectors(lib, pg, tenant_id, m, texts, *ret_n, &bare);
 	for (unsigned i = 0; i < *ret_n; i++) {
 		if (vectors[i]) {
 			pg_array_add(&ids, pg_text(r, i, 0));

@@ -22,7 +22,7 @@ struct provider {
 	enum wire_structured structured;
 	bool stream;
 	unsigned max_tokens, timeout_ms, embed_dims;
-	double price_in, price_out;
+	double price_in, price_out, price_embed;
 	/* the breaker */
 	unsigned fails;
 	int64_t open_until_ms;
@@ -76,6 +76,7 @@ static enum oc_err read_provider(const json_t *o, size_t at, struct provider *p,
 		.embed_dims = (unsigned)json_int_or(o, "embed_dims", 0),
 		.price_in = json_num_or(o, "price_in", 0),
 		.price_out = json_num_or(o, "price_out", 0),
+		.price_embed = json_num_or(o, "price_embed", 0),
 	};
 	if (p->max_tokens < 16 || p->max_tokens > 65536 || p->timeout_ms < 1000 || p->timeout_ms > 600000)
 		return oc_fail_field(reterr, OC_INVALID, field,
@@ -536,6 +537,53 @@ bool llm_embeds(const struct llm *llm, const char **ret_model, unsigned *ret_dim
 	return true;
 }
 
+/* The vectors are in the chunks: of an answer that was read, the row keeps what it was by its hash. */
+static char *embedded(const struct exchange *x, size_t count, unsigned dims)
+{
+	char hash[HASH_HEX];
+
+	hash_sha256_hex(x->answer.body, x->answer.len, hash);
+	return mem_printf("{\"vectors\":%zu,\"dims\":%u,\"sha256\":\"%s\"}", count, dims, hash);
+}
+
+static enum oc_err keep_embedding(struct llm *llm, long long tenant_id, const struct provider *p,
+				  const json_t *body, const struct exchange *x, const char *response,
+				  long long tokens, const char *outcome, struct oc_fail *reterr)
+{
+	AUTO(json) json_t *request = NULL;
+
+	if (!llm->hooks.record)
+		return OC_OK;
+	request = json_pack("{s:O}", "body", body);
+	return llm->hooks.record(llm->hooks.ctx,
+				 &(struct llm_record){ .tenant_id = tenant_id,
+						       .purpose = "embed",
+						       .provider = p->name,
+						       .model = p->embed_model,
+						       .request = request,
+						       .response = response ? response : x->answer.body,
+						       .outcome = outcome,
+						       .tokens_in = tokens,
+						       .cost = (double)tokens * p->price_embed / 1e6,
+						       .latency_ms = x->latency_ms },
+				 reterr);
+}
+
+static json_t *embed_body(const struct provider *p, const char *const *texts, size_t count)
+{
+	AUTO(redact) struct redact *r = redact_new();
+	char **clean = mem_array(count ? count : 1, sizeof(*clean));
+	json_t *body;
+
+	for (size_t i = 0; i < count; i++)
+		clean[i] = redact_text(r, texts[i]);
+	body = wire_embed_request(p->embed_model, (const char *const *)clean, count);
+	for (size_t i = 0; i < count; i++)
+		free(clean[i]);
+	free(clean);
+	return body;
+}
+
 enum oc_err llm_embed(struct llm *llm, long long tenant_id, const char *const *texts, size_t count,
 		      float *ret, struct oc_fail *reterr)
 {
@@ -544,24 +592,36 @@ enum oc_err llm_embed(struct llm *llm, long long tenant_id, const char *const *t
 	struct provider *p = embedder(llm);
 	AUTO(json) json_t *body = NULL;
 	AUTO(str) char *text = NULL;
-	AUTO(redact) struct redact *r = redact_new();
-	char **clean = mem_array(count ? count : 1, sizeof(*clean));
+	AUTO(str) char *told = NULL;
+	struct oc_fail why = { 0 }, unkept = { 0 };
+	char outcome[32];
+	long long tokens = 0;
 	enum oc_err err;
 
-	(void)tenant_id;
-	for (size_t i = 0; i < count; i++)
-		clean[i] = redact_text(r, texts[i]);
-	body = wire_embed_request(p ? p->embed_model : "", (const char *const *)clean, count);
-	text = json_text(body);
-	for (size_t i = 0; i < count; i++)
-		free(clean[i]);
-	free(clean);
 	if (!p || !llm_may_call(llm, p))
 		return oc_fail(reterr, OC_UNAVAILABLE, "no provider that embeds is there");
+	err = llm_check_budget(llm, &(struct llm_task){ .tenant_id = tenant_id }, reterr);
+	if (err != OC_OK)
+		return err;
+	body = embed_body(p, texts, count);
+	text = json_text(body);
 	err = insist(llm, p, "/v1/embeddings", text, &x, reterr);
 	if (err != OC_OK)
 		return err;
-	if (x.status != 200)
-		return oc_fail(reterr, OC_UNAVAILABLE, "%s: http %d %s", p->name, x.status, x.why);
-	return wire_embed_read(x.answer.body, x.answer.len, count, p->embed_dims, ret, reterr);
+	if (x.status == 200)
+		err = wire_embed_read(x.answer.body, x.answer.len, count, p->embed_dims, ret, &tokens, &why);
+	else
+		err = oc_fail(&why, OC_UNAVAILABLE, "http %d %s", x.status, x.why);
+	if (err == OC_OK)
+		told = embedded(&x, count, p->embed_dims);
+	snprintf(outcome, sizeof(outcome), "%s",
+		 x.status == 0  ? "no answer"
+		 : err == OC_OK ? "ok"
+				: "unreadable");
+	if (x.status && x.status != 200)
+		snprintf(outcome, sizeof(outcome), "http %d", x.status);
+	if (keep_embedding(llm, tenant_id, p, body, &x, told, tokens, outcome, &unkept) != OC_OK)
+		return oc_fail(reterr, OC_UNAVAILABLE,
+			       "the call could not be recorded, so its answer is not used: %s", unkept.text);
+	return err == OC_OK ? OC_OK : oc_fail(reterr, err, "%s: %s", p->name, why.text);
 }

@@ -5,7 +5,7 @@
  *
  * Providers, as JSON (docs/models.md): {"providers": [{"name", "kind": "openai"|"anthropic", "url", "model", "key"?,
  * "structured"?: "schema"|"tool"|"text", "stream"?, "max_tokens"?, "timeout_s"?, "price_in"?, "price_out"? (a million
- * tokens), "ca_file"?, "proxy"?, "embed_model"?, "embed_dims"?}], "budget": {"case_tokens"?, "hour_tokens"?,
+ * tokens), "ca_file"?, "proxy"?, "embed_model"?, "embed_dims"?, "price_embed"?}], "budget": {"case_tokens"?, "hour_tokens"?,
  * "tenant_tokens"? (a day), "case_cost"?, "hour_cost"?, "tenant_cost"?}} */
 #pragma once
 #include <stdint.h>
@@ -96,5 +96,6 @@ MUST_CHECK enum oc_err llm_investigate(struct llm *llm, const struct llm_task *t
 
 /* The provider that embeds: false when there is none. Its model and dimensions. */
 bool llm_embeds(const struct llm *llm, const char **ret_model, unsigned *ret_dims);
+/* Recorded and budgeted as documents are, with purpose "embed" and no case. OC_BUSY: the budget is used up. */
 MUST_CHECK enum oc_err llm_embed(struct llm *llm, long long tenant_id, const char *const *texts, size_t count,
 				 float *ret, struct oc_fail *reterr);

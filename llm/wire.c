@@ -1,5 +1,6 @@
 #include "llm/wire.h"
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include "base/mem.h"
 
@@ -469,7 +470,7 @@ json_t *wire_embed_request(const char *model, const char *const *texts, size_t c
 }
 
 enum oc_err wire_embed_read(const char *body, size_t len, size_t count, size_t dims, float *ret,
-			    struct oc_fail *reterr)
+			    long long *ret_tokens, struct oc_fail *reterr)
 {
 	AUTO(json) json_t *doc = NULL;
 	const json_t *data, *one, *value;
@@ -479,6 +480,13 @@ enum oc_err wire_embed_read(const char *body, size_t len, size_t count, size_t d
 
 	if (json_read(body, len, &(struct json_limits){ .bytes = (size_t)64 << 20 }, &doc, reterr) != OC_OK)
 		return oc_fail(reterr, OC_INVALID, "the provider's answer is no JSON");
+	if (ret_tokens) {
+		long long said = json_int_or(json_object_get(doc, "usage"), "prompt_tokens",
+					     json_int_or(json_object_get(doc, "usage"), "total_tokens", 0));
+
+		/* a negative count would give budget back */
+		*ret_tokens = said < 0 ? 0 : said > INT_MAX ? INT_MAX : said;
+	}
 	data = json_object_get(doc, "data");
 	json_array_foreach(data, i, one)
 	{

@@ -47,9 +47,9 @@ MUST_CHECK enum oc_err wire_read(enum wire_kind kind, const char *content_type, 
 				 struct wire_said *ret, struct oc_fail *reterr);
 
 json_t *wire_embed_request(const char *model, const char *const *texts, size_t count); /* yours */
-/* `count` vectors of `dims` values. OC_INVALID: fewer, others, or something that is no number. */
+/* `count` vectors of `dims` values, and the tokens that they cost (NULL: not asked; 0: not said). OC_INVALID: fewer, others, or something that is no number. */
 MUST_CHECK enum oc_err wire_embed_read(const char *body, size_t len, size_t count, size_t dims, float *ret,
-				       struct oc_fail *reterr);
+				       long long *ret_tokens, struct oc_fail *reterr);
 
 /* The JSON object in a text: alone, in a fence, or the first that is balanced. NULL: none. Yours. */
 json_t *wire_extract(const char *text);

@@ -99,8 +99,13 @@ const char SQL_KB_READ[] =
 	"d.case_id, d.valid_to::text FROM kb_chunk c JOIN kb_doc d ON d.tenant_id = c.tenant_id AND d.doc_id = c.doc_id "
 	"WHERE c.tenant_id = $1::bigint AND c.chunk_id = ANY ($2::bigint[])";
 
+/* The predicate is that of its index: what the built-in embedding makes costs less than a look. */
+const char SQL_KB_KNOWN[] =
+	"SELECT DISTINCT ON (hash) hash, embedding::text FROM kb_chunk WHERE tenant_id = $1::bigint AND model = $2 "
+	"AND hash = ANY ($3::text[]) AND embedding IS NOT NULL AND model NOT LIKE 'ngram-%' ORDER BY hash";
+
 const char SQL_KB_STALE[] =
-	"SELECT c.chunk_id, d.title, c.heading, c.content FROM kb_chunk c JOIN kb_doc d ON d.tenant_id = c.tenant_id "
+	"SELECT c.chunk_id, d.title, c.heading, c.content, c.hash FROM kb_chunk c JOIN kb_doc d ON d.tenant_id = c.tenant_id "
 	"AND d.doc_id = c.doc_id WHERE c.tenant_id = $1::bigint AND c.model IS DISTINCT FROM $2 "
 	"LIMIT $3::int FOR UPDATE OF c SKIP LOCKED";
 

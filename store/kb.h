@@ -49,7 +49,9 @@ extern const char
 /* tenant, chunk ids: chunk_id, doc_id, title, url, source, kind, service, heading, content, state, case_id, valid_to */
 extern const char SQL_KB_READ[];
 
-/* Re-embedding: tenant, model, limit: chunk_id, doc title, heading, content of chunks that have another model or none;
+/* tenant, a provider's model, hashes: hash and vector of chunks that say the same */
+extern const char SQL_KB_KNOWN[];
+/* Re-embedding: tenant, model, limit: chunk_id, doc title, heading, content, hash of chunks that have another model or none;
  * locked, those that somebody else has are skipped. */
 extern const char SQL_KB_STALE[];
 extern const char SQL_KB_EMBEDDED[];  /* tenant, chunk ids, vectors, model, dims */

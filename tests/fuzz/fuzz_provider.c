@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				wire_said_done(&said);
 			}
 		}
-	if (wire_embed_read(text, strlen(text), 2, 4, v, NULL) == OC_OK)
+	if (wire_embed_read(text, strlen(text), 2, 4, v, NULL, NULL) == OC_OK)
 		assert(v[0] == v[0]);
 	json_decref(wire_extract(text));
 	(void)suspect_text(text, sign, sizeof(sign));

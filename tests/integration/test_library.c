@@ -323,7 +323,7 @@ static void a_provider_that_is_away_leaves_words_and_fills_in_later(void **state
 	up = true;
 	assert_int_equal(library_embed(lib, db, tenant, false, NULL, &n, &why), OC_OK);
 	assert_int_equal(n, 3);
-	assert_int_equal(number("SELECT count(*) FROM kb_chunk WHERE model = 'three' AND dims = 3"), 3);
+	assert_int_equal(number("SELECT count(*) FROM kb_chunk WHERE model = 'three@3' AND dims = 3"), 3);
 	assert_first(tenant, "memory", LIBRARY_VECTOR, "memory.md");
 }
 

@@ -179,7 +179,7 @@ static void vectors_are_taken_only_whole(void **state)
 	float v[4];
 
 	(void)state;
-#define READ(text) wire_embed_read(text, strlen(text), 2, 2, v, NULL)
+#define READ(text) wire_embed_read(text, strlen(text), 2, 2, v, NULL, NULL)
 	assert_int_equal(
 		READ("{\"data\":[{\"index\":1,\"embedding\":[3,4]},{\"index\":0,\"embedding\":[1,2]}]}"),
 		OC_OK);

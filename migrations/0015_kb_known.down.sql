@@ -1,0 +1,1 @@
+DROP INDEX ix_kb_chunk_known;
