@@ -42,12 +42,6 @@ static void take(void *ctx, const char *name, const char *value)
 			mem_set(rows[i].to, value);
 }
 
-static void asked_read(struct api_call *c, struct asked *a)
-{
-	http_query_each(c->req, take, a);
-	http_form_each(c->req, take, a);
-}
-
 static void oc_auto_asked(struct asked *a)
 {
 	free(a->query), free(a->time), free(a->start), free(a->end), free(a->step);
@@ -70,6 +64,18 @@ static void refuse(struct api_call *c, int status, const char *type, const char 
 	json_t *doc = json_pack("{s:s,s:s,s:s}", "status", "error", "errorType", type, "error", text);
 
 	call_text(c, status, "application/json", json_text(doc));
+}
+
+/* False: answered. */
+static bool asked_read(struct api_call *c, struct asked *a)
+{
+	struct oc_fail fail = { 0 };
+
+	http_query_each(c->req, take, a);
+	if (http_form_each(c->req, take, a, &fail) == OC_OK)
+		return true;
+	refuse(c, 400, "bad_data", fail.text);
+	return false;
 }
 
 static void failed(struct api_call *c, const struct oc_fail *fail)
@@ -362,8 +368,7 @@ void prom_query(struct api_call *c)
 	AUTO(promql) struct promql p = { 0 };
 	int64_t at = clock_wall_us() / 1000000;
 
-	asked_read(c, &a);
-	if (time_of(c, "time", a.time, &at) && parse(c, "query", a.query, &p))
+	if (asked_read(c, &a) && time_of(c, "time", a.time, &at) && parse(c, "query", a.query, &p))
 		evaluate(c, &p, at, at, 1, false);
 }
 
@@ -373,8 +378,7 @@ void prom_query_range(struct api_call *c)
 	AUTO(promql) struct promql p = { 0 };
 	int64_t now = clock_wall_us() / 1000000, from = now - 3600, to = now, step = 60;
 
-	asked_read(c, &a);
-	if (!time_of(c, "start", a.start, &from) || !time_of(c, "end", a.end, &to) ||
+	if (!asked_read(c, &a) || !time_of(c, "start", a.start, &from) || !time_of(c, "end", a.end, &to) ||
 	    !step_of(c, a.step, &step) || !parse(c, "query", a.query, &p))
 		return;
 	if (to < from)
@@ -438,7 +442,8 @@ void prom_series(struct api_call *c)
 	AUTO(series_list) struct series_list list = { 0 };
 	json_t *data;
 
-	asked_read(c, &a);
+	if (!asked_read(c, &a))
+		return;
 	if (!a.matches) {
 		refuse(c, 400, "bad_data", "no match[] parameter provided");
 		return;
@@ -476,8 +481,7 @@ static void answer_labels(struct api_call *c, const char *values_of)
 	const char **texts = NULL;
 	size_t n = 0;
 
-	asked_read(c, &a);
-	if (!series_asked(c, &a, &list))
+	if (!asked_read(c, &a) || !series_asked(c, &a, &list))
 		return;
 	for (size_t i = 0; i < list.n; i++)
 		for (size_t k = 0; k < list.item[i].labels_n; k++) {

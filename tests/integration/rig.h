@@ -46,7 +46,7 @@ static const char SQL_FINDING[] =
 	"INSERT INTO finding (id, tenant_id, case_id, epoch, summary, body) VALUES ($1::uuid, $2::bigint, $3::uuid, $4::int, 'x', '{}')";
 
 /* Called by the roles for each command, when set. */
-static __attribute__((unused)) void (*before_answer)(const struct command *cmd);
+static __attribute__((unused)) void (*_Atomic before_answer)(const struct command *cmd);
 
 static __attribute__((unused)) enum oc_err scripted(void *ctx, const struct command *cmd, struct answer *ans,
 						    struct oc_fail *reterr)
@@ -63,8 +63,10 @@ static __attribute__((unused)) enum oc_err scripted(void *ctx, const struct comm
 	char id[UUID_TEXT], t[24], epoch[16];
 
 	(void)ctx, (void)reterr;
-	if (before_answer)
-		before_answer(cmd);
+	void (*hook)(const struct command *) = before_answer;
+
+	if (hook)
+		hook(cmd);
 	uuid_new(id);
 	snprintf(t, sizeof(t), "%lld", cmd->tenant_id);
 	snprintf(epoch, sizeof(epoch), "%d", cmd->epoch);

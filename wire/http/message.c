@@ -168,17 +168,26 @@ const char *http_query(const struct http_request *r, const char *name)
 	return NULL;
 }
 
-void http_form_each(const struct http_request *r, void (*fn)(void *, const char *, const char *), void *ctx)
+enum oc_err http_form_each(const struct http_request *r, void (*fn)(void *, const char *, const char *),
+			   void *ctx, struct oc_fail *reterr)
 {
 	static const char form[] = "application/x-www-form-urlencoded";
 	const char *type = http_header(r, "Content-Type");
 	struct http_request body = { 0 };
+	enum oc_err err;
 
+	if (r->body.len == 0)
+		return OC_OK;
 	if (!type || strncasecmp(type, form, sizeof(form) - 1) != 0)
-		return;
-	if (parse_query(&body, text_str(&r->body), NULL) == OC_OK)
+		return oc_fail_field(reterr, OC_BAD_REQUEST, "Content-Type", "a body is a form here: %s",
+				     form);
+	if (strlen(text_str(&r->body)) != r->body.len)
+		return oc_fail_field(reterr, OC_BAD_REQUEST, "body", "the form has a NUL in it");
+	err = parse_query(&body, text_str(&r->body), reterr);
+	if (err == OC_OK)
 		http_query_each(&body, fn, ctx);
 	http_request_done(&body);
+	return err;
 }
 
 void http_query_each(const struct http_request *r, void (*fn)(void *, const char *, const char *), void *ctx)

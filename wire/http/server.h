@@ -20,9 +20,10 @@ const char *http_path(const struct http_request *r);   /* decoded once: valid UT
 const char *http_body(const struct http_request *r, size_t *ret_len);    /* never NULL; ends in 0 */
 const char *http_header(const struct http_request *r, const char *name); /* any case; NULL if absent */
 const char *http_query(const struct http_request *r, const char *name);  /* decoded; NULL if absent */
-/* The fields of a body that is a form; nothing where it is none. */
-void http_form_each(const struct http_request *r, void (*fn)(void *ctx, const char *name, const char *value),
-		    void *ctx);
+/* The fields of a body that is a form; none where there is no body. OC_BAD_REQUEST: it is another one. */
+MUST_CHECK enum oc_err http_form_each(const struct http_request *r,
+				      void (*fn)(void *ctx, const char *name, const char *value), void *ctx,
+				      struct oc_fail *reterr);
 void http_query_each(const struct http_request *r, void (*fn)(void *ctx, const char *name, const char *value),
 		     void *ctx);
 const char *http_remote(const struct http_request *r); /* "127.0.0.1" */

@@ -100,6 +100,8 @@ def refused(what, got, *statuses):
         return
     try:
         doc = json.loads(body.decode("utf-8"))
+        if "/api/v1/" in what and doc["status"] == "error" and doc["errorType"] and doc["error"]:
+            return  # as Prometheus says it, to Prometheus' own clients
         if headers.get("content-type", "").split(";")[0] != "application/problem+json" or not doc["detail"] or doc["status"] != status:
             complain(what, f"no clear error: {headers.get('content-type')} {body[:200]!r}")
     except (ValueError, KeyError, TypeError) as e:
