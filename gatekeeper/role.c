@@ -147,6 +147,8 @@ static void plan_facts(const struct eval *e, struct facts *f)
 	fact_number(f, FACT_RISK_MAX, risk);
 	fact_text(f, FACT_PLAN_KIND, col_or(e, "kind", "forward"));
 	fact_text(f, FACT_SOURCE, col(e, "source"));
+	if (col(e, "model_certified"))
+		fact_bool(f, FACT_CERTIFIED, str_eq(col(e, "model_certified"), "t"));
 	fact_text(f, FACT_TEMPLATE, col(e, "template"));
 	fact_number(f, FACT_STEPS, (double)e->plan->step_count);
 	fact_number(f, FACT_TARGETS, targets);

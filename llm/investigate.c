@@ -199,7 +199,8 @@ enum oc_err llm_investigate(struct llm *llm, const struct llm_task *task, const 
 	*ret = (struct llm_result){ 0 };
 	with.tools = list;
 	for (size_t i = 0; i < llm_providers(llm); i++) {
-		if (!llm_may_call(llm, llm_provider(llm, i)))
+		if (!llm_may_serve(llm, llm_provider(llm, i), task, &why) ||
+		    !llm_may_call(llm, llm_provider(llm, i)))
 			continue;
 		/* Another provider begins again: what one has called means nothing to the next. Steps stay counted. */
 		h.talk = (struct talk){ 0 };

@@ -32,6 +32,7 @@ struct llm {
 	struct provider provider[PROVIDERS_MAX];
 	size_t count;
 	struct llm_spent budget; /* 0: no limit */
+	bool need_certificate;
 	struct llm_hooks hooks;
 	pthread_mutex_t lock; /* of the breakers */
 };
@@ -118,6 +119,7 @@ enum oc_err llm_new(const char *config_text, const struct llm_hooks *hooks, stru
 		.hour_cost = json_num_or(budget, "hour_cost", 0),
 		.tenant_cost = json_num_or(budget, "tenant_cost", 0),
 	};
+	llm->need_certificate = json_bool_or(doc, "require_certificate", false);
 	*ret = TAKE(llm);
 	return OC_OK;
 }
@@ -192,6 +194,23 @@ static unsigned jitter(unsigned ms)
 
 	hash_random(&r, sizeof(r));
 	return ms / 2 + r % (ms / 2 + 1);
+}
+
+bool llm_may_serve(struct llm *llm, const struct provider *p, const struct llm_task *task,
+		   struct oc_fail *reterr)
+{
+	bool may = false;
+
+	if (!llm->need_certificate)
+		return true;
+	if (llm->hooks.certified && llm->hooks.certified(llm->hooks.ctx, task->tenant_id, task->purpose,
+							 p->name, p->model, &may, reterr) != OC_OK)
+		return false;
+	if (!may)
+		oc_fail(reterr, OC_UNAVAILABLE,
+			"%s: model %s has no certificate for the duty '%s' (opscase llm certify)", p->name,
+			p->model, task->purpose);
+	return may;
 }
 
 /* --- one request */
@@ -504,7 +523,8 @@ enum oc_err llm_document(struct llm *llm, const struct llm_task *task, struct ll
 
 	*ret = (struct llm_result){ 0 };
 	for (size_t i = 0; i < llm->count; i++) {
-		if (!llm_may_call(llm, &llm->provider[i]))
+		if (!llm_may_serve(llm, &llm->provider[i], task, &why) ||
+		    !llm_may_call(llm, &llm->provider[i]))
 			continue;
 		err = talk(llm, &llm->provider[i], task, ret, until_ms, &why);
 		/* What one model could not write well, or would not, another one may; a budget is a budget. */

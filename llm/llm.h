@@ -6,7 +6,7 @@
  * Providers, as JSON (docs/models.md): {"providers": [{"name", "kind": "openai"|"anthropic", "url", "model", "key"?,
  * "structured"?: "schema"|"tool"|"text", "stream"?, "max_tokens"?, "timeout_s"?, "price_in"?, "price_out"? (a million
  * tokens), "ca_file"?, "proxy"?, "embed_model"?, "embed_dims"?, "price_embed"?}], "budget": {"case_tokens"?, "hour_tokens"?,
- * "tenant_tokens"? (a day), "case_cost"?, "hour_cost"?, "tenant_cost"?}} */
+ * "tenant_tokens"? (a day), "case_cost"?, "hour_cost"?, "tenant_cost"?}, "require_certificate"?} */
 #pragma once
 #include <stdint.h>
 #include "llm/redact.h"
@@ -37,6 +37,10 @@ struct llm_hooks {
 			     struct oc_fail *reterr);
 	/* Before anything is done with the answer. Failing means that the answer is not used. NULL: not kept. */
 	enum oc_err (*record)(void *ctx, const struct llm_record *r, struct oc_fail *reterr);
+	/* Has this model passed the golden set for the duty (a task's purpose)? Asked only where the configuration says
+	 * "require_certificate": true. NULL: it has not. */
+	enum oc_err (*certified)(void *ctx, long long tenant_id, const char *duty, const char *provider,
+				 const char *model, bool *ret, struct oc_fail *reterr);
 	void (*pause)(void *ctx, unsigned ms); /* NULL: sleeps */
 	void *ctx;
 };

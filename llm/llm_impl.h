@@ -10,6 +10,9 @@ size_t llm_providers(const struct llm *llm);
 struct provider *llm_provider(struct llm *llm, size_t i);
 /* The breaker lets it. */
 bool llm_may_call(struct llm *llm, struct provider *p);
+/* The golden set lets it, where one is asked for. */
+bool llm_may_serve(struct llm *llm, const struct provider *p, const struct llm_task *task,
+		   struct oc_fail *reterr);
 /* OC_BUSY: used up. */
 enum oc_err llm_check_budget(struct llm *llm, const struct llm_task *task, struct oc_fail *reterr);
 /* What a provider said to this talk, recorded; OC_UNAVAILABLE: the next one may. */

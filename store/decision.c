@@ -18,6 +18,11 @@ const char SQL_GATE_LOAD[] =
 	" (SELECT array_agg(DISTINCT r.env) FROM dim_resource r WHERE r.tenant_id = c.tenant_id AND r.env IS NOT NULL"
 	"   AND r.urn IN (SELECT s -> 'target' ->> 'urn' FROM jsonb_array_elements(CASE WHEN jsonb_typeof(p.plan -> 'steps')"
 	"   = 'array' THEN p.plan -> 'steps' ELSE '[]' END) AS s)) AS envs,"
+	/* of the model that spoke last before the plan was there: it wrote it */
+	" (SELECT (SELECT q.certified FROM llm_certificate q WHERE q.tenant_id = l.tenant_id AND q.provider = l.provider"
+	"   AND q.model = l.model AND q.duty = 'plan') FROM llm_call l WHERE l.tenant_id = c.tenant_id AND l.case_id = c.id"
+	"   AND l.purpose = 'plan' AND l.outcome = 'ok' AND l.created_at <= p.created_at AND p.source = 'llm'"
+	"   ORDER BY l.created_at DESC LIMIT 1) AS model_certified,"
 	" h.succeeded AS times_succeeded, h.failed AS times_failed, h.last_failed_s,"
 	" d.id AS d_id, d.status AS d_status, d.answer AS d_answer, d.epoch AS d_epoch, d.plan_id AS d_plan_id,"
 	" d.plan_hash AS d_plan_hash, d.args_hash AS d_args_hash, d.world_hash AS d_world_hash, d.world::text AS d_world,"

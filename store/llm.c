@@ -74,3 +74,13 @@ const char SQL_CITE_OBSERVED[] =
 	"AND t.gone_at <= to_timestamp($3::bigint / 1000000.0)) OR EXISTS (SELECT FROM topo_resource t "
 	"WHERE t.tenant_id = r.tenant_id AND t.resource_id = r.resource_id "
 	"AND (t.gone_at IS NULL OR t.gone_at > to_timestamp($3::bigint / 1000000.0))))";
+
+const char SQL_LLM_CERTIFY[] =
+	"INSERT INTO llm_certificate AS c (tenant_id, provider, model, duty, golden, passed, total, certified, detail) "
+	"SELECT tenant_id, $1, $2, $3, $4, $5::int, $6::int, $7::boolean, $8::jsonb FROM dim_tenant "
+	"ON CONFLICT (tenant_id, provider, model, duty) DO UPDATE SET golden = excluded.golden, passed = excluded.passed, "
+	"total = excluded.total, certified = excluded.certified, detail = excluded.detail, created_at = now() "
+	"RETURNING c.tenant_id";
+
+const char SQL_LLM_CERTIFIED[] =
+	"SELECT certified FROM llm_certificate WHERE tenant_id = $1::bigint AND provider = $2 AND model = $3 AND duty = $4";

@@ -30,3 +30,8 @@ extern const char SQL_LOOKS[];
 extern const char SQL_LLM_RUN_CALLS[];
 /* tenant, case: the newest finding's body */
 extern const char SQL_LLM_FINDING[];
+
+/* Certificates, one for each tenant there is. provider, model, duty, hash of the golden set, passed, total, certified, detail;
+ * tenant_id each */
+extern const char SQL_LLM_CERTIFY[];
+extern const char SQL_LLM_CERTIFIED[]; /* tenant, provider, model, duty: certified */

@@ -31,6 +31,7 @@ const struct retention_rule retention_rules[] = {
 	{ "notification",        "orchestrator", WITH_CASE,   0,    NULL,                                                             ""                                          },
 	{ "llm_call",            "llm",          BY_AGE,      365,  "created_at < limit_at",                                          "those of a case go with it"                },
 	{ "llm_look",            "analyst",      WITH_CASE,   0,    NULL,							     "what models looked at"                     },
+	{ "llm_certificate",     "llm",          KEEP,        0,    NULL,							     "one row per model and duty"                },
 	{ "case_tombstone",      "store",        KEEP,        0,    NULL,							     "proof of what was pruned"                  },
 	{ "timeline_checkpoint", "orchestrator", BY_AGE,      1095, "created_at < limit_at",
          "three years of heads"																		   },

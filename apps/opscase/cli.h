@@ -78,6 +78,7 @@ CLI_HANDLER(cli_case_watch);
 CLI_HANDLER(cli_case_timeline);
 CLI_HANDLER(cli_case_report);
 CLI_HANDLER(cli_llm_replay);
+CLI_HANDLER(cli_llm_certify);
 CLI_HANDLER(cli_slo_lint);
 CLI_HANDLER(cli_slo_status);
 CLI_HANDLER(cli_case_story);

@@ -116,6 +116,14 @@ static options report_options = {
         END
 };
 static options replay_options = { OPT_ADAPTERS, OPT_DB, END };
+static options certify_options = {
+	OPT_ADAPTERS,
+	OPT_DB,
+	{ "secrets", "DIR",  "folder with the providers' keys, as secrets.dir" },
+	{ "duty",    "WORD", "plan or analysis; both by default"               },
+	{ "no-keep", NULL,   "only say it; needs no database"                  },
+	END,
+};
 static options event_options = { OPT_REASON, OPT_IF, OPT_WATCH, END };
 static options resume_options = {
 	{ "rollback",  NULL, "take back what was done: a plan like any other, gated and verified" },
@@ -368,6 +376,9 @@ const struct cli_command cli_commands[] = {
          generate_options, 0 },
 	{ "fsm", "", cli_fsm, "the case machine, printed from its own rules", NULL, fsm_options, CLI_LOCAL },
 
+	{ "llm certify", "CONFIG [PROVIDER]", cli_llm_certify,
+         "try models with the golden incidents, and keep which duties they may take", "CONFIG is the file of llm.config. Healthy incidents, missing metrics and injected instructions must all be answered rightly, of the others four in five. A provider with another model needs its own certificate.",
+         certify_options, CLI_LOCAL },
 	{ "llm replay", "CASE", cli_llm_replay,
          "make a model's findings and plan again from the recorded calls, without a network, and compare their hashes",
          "Exit code 1 when others come out: the code, the adapters or the records changed since.", replay_options, CLI_LOCAL },

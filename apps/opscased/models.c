@@ -1,15 +1,13 @@
 #include "apps/opscased/models.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/uuid.h"
+#include "llm/key.h"
 #include "store/llm.h"
 #include "wire/pg/pg.h"
 
-#define KEY_MAX      4096
 #define RECALL_MAX   4
 #define POOL_WAIT_MS 5000
 
@@ -26,36 +24,9 @@ static const char *num(char out[32], long long v)
 	return out;
 }
 
-/* --- keys: DIR/llm/NAME, files that only this user can read */
-
 static enum oc_err key_from_dir(void *ctx, const char *ref, char **ret, struct oc_fail *reterr)
 {
-	const struct models *m = ctx;
-	AUTO(str) char *path = NULL;
-	AUTO(fd) int fd = -1;
-	struct stat st;
-	char key[KEY_MAX + 1];
-	ssize_t n;
-
-	if (!m->secrets_dir || strchr(ref, '/') || *ref == '.')
-		return oc_fail(reterr, OC_NOT_FOUND, "no key '%s': keys are files below secrets.dir/llm",
-			       ref);
-	path = mem_printf("%s/llm/%s", m->secrets_dir, ref);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return oc_fail(reterr, OC_NOT_FOUND, "key llm/%s: %s", ref, strerror(errno));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 077) != 0)
-		return oc_fail(reterr, OC_FORBIDDEN, "key llm/%s: others could read the file; chmod 600 it",
-			       ref);
-	n = read(fd, key, KEY_MAX);
-	while (n > 0 && strchr("\r\n ", key[n - 1]))
-		n--;
-	if (n <= 0)
-		return oc_fail(reterr, OC_NOT_FOUND, "key llm/%s is empty", ref);
-	key[n] = '\0';
-	*ret = mem_strdup(key);
-	explicit_bzero(key, sizeof(key));
-	return OC_OK;
+	return llm_key_read(((const struct models *)ctx)->secrets_dir, ref, ret, reterr);
 }
 
 /* --- one statement on a connection of the pool */
@@ -87,6 +58,19 @@ static enum oc_err spent(void *ctx, long long tenant_id, const char *case_id, st
 					   .case_cost = pg_num(r, 0, 3),
 					   .hour_cost = pg_num(r, 0, 4),
 					   .tenant_cost = pg_num(r, 0, 5) };
+	return err;
+}
+
+/* What opscase llm certify wrote down; nothing is no. */
+static enum oc_err certified(void *ctx, long long tenant_id, const char *duty, const char *provider,
+			     const char *model, bool *ret, struct oc_fail *reterr)
+{
+	AUTO(pg_result) struct pg_result *r = NULL;
+	char tenant[32];
+	enum oc_err err = ask(ctx, SQL_LLM_CERTIFIED, PG_ARGS(num(tenant, tenant_id), provider, model, duty),
+			      &r, reterr);
+
+	*ret = err == OC_OK && pg_rows(r) && pg_bool(r, 0, 0);
 	return err;
 }
 
@@ -249,8 +233,11 @@ enum oc_err models_new(const struct settings *st, struct pg_pool *pool, const ch
 	m->pool = pool;
 	m->secrets_dir = mem_strdup(secrets_dir);
 	err = llm_new(config,
-		      &(struct llm_hooks){
-			      .secret = key_from_dir, .spent = spent, .record = record, .ctx = m },
+		      &(struct llm_hooks){ .secret = key_from_dir,
+					   .spent = spent,
+					   .record = record,
+					   .certified = certified,
+					   .ctx = m },
 		      &m->llm, reterr);
 	if (err != OC_OK) {
 		models_free(m);

@@ -968,6 +968,41 @@ static int stop(void **state)
 	return system(away);
 }
 
+/* The model that wrote the plan is the last that answered before it was there. */
+static void policy_may_ask_whether_the_plans_model_is_certified(void **state)
+{
+	static const char fact[] =
+		"coalesce(facts -> 'steps' -> 0 ->> 'model_certified', facts -> 'plan' ->> "
+		"'model_certified', 'unknown')";
+	static const char call[] =
+		"INSERT INTO llm_call (id, tenant_id, case_id, purpose, provider, model, request, request_hash, outcome, created_at)"
+		" SELECT gen_random_uuid(), tenant_id, id, 'plan', 'p', $2, '{}', 'h', 'ok', now() - interval '1 minute' FROM ops_case"
+		" WHERE id = $1::uuid";
+	static const char certificate[] =
+		"INSERT INTO llm_certificate (tenant_id, provider, model, duty, golden, passed, total, certified) SELECT tenant_id, 'p', 'good',"
+		" 'plan', 'h', 13, 13, $2::boolean FROM ops_case WHERE id = $1::uuid";
+	struct fixture f = begin(NULL, NOOP);
+
+	(void)state;
+	/* a template's plan has no model */
+	free(eval(&f));
+	same(newest(&f, fact), "unknown");
+	set_plan(&f, NOOP, "forward", "llm");
+	run(certificate, f.id, "true");
+	run(call, f.id, "another");
+	free(eval(&f));
+	same(newest(&f, fact), "unknown");
+	run("DELETE FROM llm_call WHERE case_id = $1::uuid", f.id, NULL);
+	run(call, f.id, "good");
+	set_plan(&f, NOOP, "forward", "llm");
+	free(eval(&f));
+	same(newest(&f, fact), "true");
+	run("UPDATE llm_certificate SET certified = false WHERE tenant_id = $1::bigint", f.tenant_text, NULL);
+	set_plan(&f, NOOP, "forward", "llm");
+	free(eval(&f));
+	same(newest(&f, fact), "false");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1000,6 +1035,7 @@ int main(void)
 		cmocka_unit_test(a_stricter_policy_voids_what_waits_and_asks_again),
 		cmocka_unit_test(a_policy_that_became_stricter_stops_an_approved_plan_at_dispatch),
 		cmocka_unit_test(a_gate_does_not_start_on_a_bad_policy),
+		cmocka_unit_test(policy_may_ask_whether_the_plans_model_is_certified),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -60,6 +60,8 @@ static const char SEED[] =
 	" VALUES (u, t, 'p', 'p', 'm', '{}', 'h', 'o');"
 	"INSERT INTO llm_look (tenant_id, case_id, epoch, attempt, seq, tool, input, shown, outcome)"
 	" VALUES (t, u, 1, 1, 0, 'x', '{}', 's', 'o');"
+	"INSERT INTO llm_certificate (tenant_id, provider, model, duty, golden, passed, total, certified)"
+	" VALUES (t, 'p', 'm', 'plan', 'h', 1, 1, true);"
 	"INSERT INTO webhook_delivery (id, tenant_id, source, dedup_key, body) VALUES (u, t, 's', 'k', '{}');"
 	"INSERT INTO dead_letter (tenant_id, kind, source, reason, body) VALUES (t, 'k', 's', 'r', 'b');"
 	"INSERT INTO dim_resource (tenant_id, urn, type, name) VALUES (t, 'urn:host:h', 'host', 'h');"
