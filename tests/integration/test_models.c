@@ -494,6 +494,70 @@ static void a_used_up_budget_asks_nobody(void **state)
 	scripted_stop(p);
 }
 
+/* Each of the six limits by itself, and none that is not reached. */
+static void every_budget_stops_the_call_and_says_whose_it_is(void **state)
+{
+	static const struct {
+		const char *limit;
+		struct llm_spent spent;
+		const char *says;
+	} limits[] = {
+		{ "\"case_tokens\":10",   { .case_tokens = 10 },   "the case has" },
+		{ "\"hour_tokens\":10",   { .hour_tokens = 10 },   "this hour's"  },
+		{ "\"tenant_tokens\":10", { .tenant_tokens = 10 }, "this day's"   },
+		{ "\"case_cost\":0.5",    { .case_cost = .5 },     "the case has" },
+		{ "\"hour_cost\":0.5",    { .hour_cost = .5 },     "this hour's"  },
+		{ "\"tenant_cost\":0.5",  { .tenant_cost = .5 },   "this day's"   },
+	};
+	const char *kind = "good";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		struct scripted *p = scripted_start(storm, &kind);
+		AUTO(str)
+		char *config = mem_printf(
+			"{\"providers\":[{\"name\":\"p\",\"url\":\"%s\",\"model\":\"m\"}],\"budget\":{%s}}",
+			scripted_url(p), limits[i].limit);
+		AUTO(llm) struct llm *llm = NULL;
+		struct model_plan m;
+
+		assert_int_equal(llm_new(config, &hooks, &llm, NULL), OC_OK);
+		spent_so_far = limits[i].spent;
+		m = make_with(llm, "x", NULL);
+		assert_non_null(strstr(m.why, limits[i].says));
+		assert_int_equal(scripted_requests(p), 0);
+		model_plan_done(&m);
+		spent_so_far = (struct llm_spent){ .case_tokens = 9, .case_cost = .49 };
+		m = make_with(llm, "x", NULL);
+		assert_true(m.none);
+		model_plan_done(&m);
+		scripted_stop(p);
+	}
+}
+
+/* The proxy is asked for the provider's address, which need not be known here. */
+static void a_provider_is_reached_through_its_proxy(void **state)
+{
+	static const char *const say[] = { "{\"decision\":\"no_plan\",\"why\":\"x\",\"claims\":[]}" };
+	__attribute__((cleanup(script_done))) struct script s = { .say = say, .count = 1 };
+	struct scripted *p = scripted_start(in_turn, &s);
+	AUTO(str)
+	char *config =
+		mem_printf("{\"providers\":[{\"name\":\"p\",\"url\":\"http://model.invalid\",\"model\":\"m\","
+			   "\"proxy\":\"%s\"}]}",
+			   scripted_url(p));
+	AUTO(llm) struct llm *llm = NULL;
+	struct model_plan m;
+
+	(void)state;
+	assert_int_equal(llm_new(config, &hooks, &llm, NULL), OC_OK);
+	m = make_with(llm, "x", NULL);
+	assert_true(m.none);
+	assert_non_null(strstr(s.last_head, "http://model.invalid/v1/chat/completions"));
+	model_plan_done(&m);
+	scripted_stop(p);
+}
+
 static void names_and_keys_do_not_leave_the_house(void **state)
 {
 	static const char *const say[] = {
@@ -628,6 +692,8 @@ int main(void)
 		T(retry_after_is_honoured),
 		T(a_provider_that_keeps_failing_is_left_alone_and_the_next_is_asked),
 		T(a_used_up_budget_asks_nobody),
+		T(every_budget_stops_the_call_and_says_whose_it_is),
+		T(a_provider_is_reached_through_its_proxy),
 		T(names_and_keys_do_not_leave_the_house),
 		T(no_stranger_gets_a_plan_through_a_model_that_obeys),
 		T(what_is_split_over_fields_is_seen_together),
