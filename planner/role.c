@@ -380,10 +380,21 @@ static void try_template(struct ask *a, struct proposal *r, struct oc_fail *why)
 	}
 }
 
+/* What the model would need to know; in the sentence that the case is parked with. */
+static void say_missing(const struct model_plan *m, struct text *out)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(m->meta, "missing"), i, one) if (json_is_string(one))
+		text_addf(out, "%s%s", i ? ", " : "; missing: ", json_string_value(one));
+}
+
 /* Both are made. The model's stands only where it passed everything; where the two differ, both are shown. */
 static enum oc_err from_model(struct ask *a, struct proposal *r, struct oc_fail *reterr)
 {
 	struct plan_lint_options o = lint_options(a->p, a->cmd->tenant);
+	AUTO(text) struct text missing = { 0 };
 	struct model_plan m = { 0 };
 	struct oc_fail why = { 0 };
 	json_t *differs = NULL;
@@ -416,7 +427,9 @@ static enum oc_err from_model(struct ask *a, struct proposal *r, struct oc_fail 
 		r->template = NULL;
 		r->doc_ids = json_incref(m.doc_ids);
 	} else if (!r->plan) {
-		oc_fail(reterr, OC_INVALID, "%.400s; the model: %.400s", why.text, m.why);
+		say_missing(&m, &missing);
+		oc_fail(reterr, OC_INVALID, "%.300s; the model: %.300s%.300s", why.text, m.why,
+			text_str(&missing));
 	}
 	model_plan_done(&m);
 	return r->plan ? OC_OK : OC_INVALID;

@@ -28,6 +28,7 @@ static struct planner *planner;
 static struct worker *worker;
 static struct scripted *provider;
 static char config_path[96], bucket[32];
+static bool none;  /* it has no plan */
 static bool obeys; /* the provider does what a stranger says */
 
 static struct pg_result *ask(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -61,6 +62,9 @@ static void says(void *ctx, unsigned n, const char *path, const char *head, cons
 		bucket, obeys ? "urn:svc:payroll" : URN);
 
 	(void)ctx, (void)n, (void)path, (void)head, (void)body;
+	if (none)
+		mem_set(&text,
+			"{\"decision\":\"no_plan\",\"why\":\"the cause is not seen\",\"claims\":[],\"missing\":[\"logs of shop\",\"traces\"]}");
 	ret->body = scripted_says(text);
 }
 
@@ -141,6 +145,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static const char *drill = "drill"; /* the label that the built-in runbook goes by */
+
 static json_t *plan_for(char id[UUID_TEXT])
 {
 	AUTO(pg_result) struct pg_result *cmd = NULL;
@@ -153,9 +159,9 @@ static json_t *plan_for(char id[UUID_TEXT])
 		id, tenant));
 	pg_result_free(ask(
 		"INSERT INTO case_body (case_id, tenant_id, summary, labels, evidence) VALUES ('%s', %lld, "
-		"'most requests fail', '{\"drill\":\"x\"}', "
+		"'most requests fail', '{\"%s\":\"x\"}', "
 		"'[{\"kind\":\"metric\",\"resource\":\"" URN "\",\"metric\":\"http.err_rate\"}]')",
-		id, tenant));
+		id, tenant, drill));
 	cmd = ask(
 		"INSERT INTO outbox (tenant_id, case_id, kind, topic, key, epoch, payload) VALUES (%lld, '%s', 'c', "
 		"'cmd.plan.generate', 'ten', 1, '{\"args\":{}}') RETURNING id",
@@ -247,12 +253,33 @@ static void a_recorded_call_makes_the_same_plan_again(void **state)
 	assert_int_equal(scripted_requests(provider), asked);
 }
 
+static void no_plan_at_all_fails_with_what_is_missing(void **state)
+{
+	AUTO(pg_result) struct pg_result *evt = NULL;
+	AUTO(json) json_t *said = NULL;
+	AUTO(str) char *text = NULL;
+	char id[UUID_TEXT];
+
+	(void)state;
+	none = true;
+	drill = "nothing";
+	said = plan_for(id);
+	none = false;
+	drill = "drill";
+	evt = ask("SELECT topic FROM outbox WHERE case_id = '%s' AND kind = 'e'", id);
+	assert_true(str_starts(pg_text(evt, 0, 0), "evt.plan.failed.v1"));
+	text = json_text(said);
+	assert_non_null(strstr(text, "the cause is not seen; missing: logs of shop, traces"));
+	assert_string_equal(json_string_value(json_at(said, "/meta/llm/missing/1")), "traces");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_models_plan_is_proposed_with_the_templates_beside_it),
 		cmocka_unit_test(a_model_that_obeys_strangers_leaves_the_templates_plan_and_a_line),
 		cmocka_unit_test(a_recorded_call_makes_the_same_plan_again),
+		cmocka_unit_test(no_plan_at_all_fails_with_what_is_missing),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
