@@ -1,8 +1,8 @@
 # site.sh - the site that is repaired in the demo: a real nginx as gateway `edge`, in front of two real backends of
-# two services. Sourced by run.sh; needs $work, and keeps the pids it starts in $pids.
+# two services. Sourced by stage.sh; needs $work, and keeps the pids it starts in $pids.
 #
-# A backend goes bad by `break_backend NAME`: it then fails most requests and is slow with the others; `mend_backend`
-# takes that back. Both rewrite a file that the backend includes, and reload it.
+# A backend goes bad by `break_backend NAME`: it then fails most requests and is slow with the others; by `slow_backend`
+# it is only slow; `mend_backend` takes that back. They rewrite a file that the backend includes, and reload it.
 
 free_ports() { # COUNT: different ports that are free now
 	python3 -c '
@@ -83,7 +83,9 @@ END
 http {
 $(nginx_paths "$edge")
 	include $edge/upstreams.conf;
-	server { listen 127.0.0.1:$edge_shop; location / { proxy_pass http://shop; proxy_next_upstream off; } }
+	# what is measured of the gateway, where somebody reads it
+	log_format seen escape=json '{"at":"\$msec","port":"\$server_port","status":"\$status","s":"\$request_time","to":"\$upstream_addr","to_status":"\$upstream_status","to_s":"\$upstream_response_time"}';
+	server { listen 127.0.0.1:$edge_shop; access_log $edge/seen.log seen; location / { proxy_pass http://shop; proxy_next_upstream off; } }
 	server { listen 127.0.0.1:$edge_pay; location / { proxy_pass http://pay; proxy_next_upstream off; } }
 }
 END
@@ -112,6 +114,11 @@ reload_backend() { kill -HUP "$(cat "$work/$1/nginx.pid")"; }
 
 break_backend() { # COLOUR SERVICE
 	printf 'limit_rate 10k;\nif ($unlucky) { return 503 "broken\\n"; }\n' > "$work/$1/$2.fault"
+	reload_backend "$1"
+}
+
+slow_backend() { # COLOUR SERVICE
+	echo 'limit_rate 10k;' > "$work/$1/$2.fault"
 	reload_backend "$1"
 }
 
