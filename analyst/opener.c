@@ -69,6 +69,28 @@ static bool open_case(const struct pass *p, const struct pg_result *r, unsigned 
 	return false;
 }
 
+/* The case that the signal joins since it is about the same place; false: none, or nobody knows. */
+static bool near(const struct pass *p, const struct pg_result *r, unsigned i, char ret_id[UUID_TEXT])
+{
+	AUTO(pg_result) struct pg_result *found = NULL;
+	struct oc_fail why;
+	char now[24], window[16];
+
+	snprintf(now, sizeof(now), "%lld", (long long)p->now_us);
+	snprintf(window, sizeof(window), "%d", p->config->storm_s);
+	if (pg_query(p->pg, SQL_SIGNAL_NEAR,
+		     PG_ARGS(pg_text(r, i, SG_TENANT), pg_text(r, i, SG_ID), now, window), &found,
+		     &why) != OC_OK) {
+		log_warn("signal %s: %s", pg_text(r, i, SG_ID), why.text);
+		p->done->failed++;
+		return false;
+	}
+	if (!pg_rows(found))
+		return false;
+	snprintf(ret_id, UUID_TEXT, "%s", pg_text(found, 0, 0));
+	return true;
+}
+
 static void one(const struct pass *p, const struct pg_result *r, unsigned i)
 {
 	const char *earlier = pg_text(r, i, SG_EARLIER_CASE), *follows = NULL;
@@ -81,6 +103,12 @@ static void one(const struct pass *p, const struct pg_result *r, unsigned i)
 	if (earlier &&
 	    pg_int(r, i, SG_EARLIER_CLOSED_US) > p->now_us - p->config->follow_s * INT64_C(1000000))
 		follows = earlier;
+	if (near(p, r, i, id)) {
+		p->done->joined += attach(p, pg_int(r, i, SG_TENANT), pg_text(r, i, SG_ID), id);
+		log_info("case %s: joined by signal %s: %s", id, pg_text(r, i, SG_FINGERPRINT),
+			 pg_text(r, i, SG_TITLE));
+		return;
+	}
 	if (!open_case(p, r, i, follows, NULL, id) ||
 	    !attach(p, pg_int(r, i, SG_TENANT), pg_text(r, i, SG_ID), id))
 		return;

@@ -5,7 +5,7 @@
  * was seen for. A rise that does not go above what its hour of the day has held is the day's, and none. */
 #pragma once
 #include "analyst/watched.h"
-#include "store/signal.h"
+#include "store/detector.h"
 
 /* 0: the name is not one of a share. */
 double saturation_limit(const char *metric);

@@ -156,6 +156,14 @@ static enum oc_err grown_usual(struct watched *s, struct pg *pg, int64_t closed_
 	err = pg_query(pg, SQL_SILENT, PG_ARGS(tenant, series, at, "0"), &r, reterr);
 	if (err == OC_OK && pg_rows(r))
 		err = end(s, pg, pg_text(r, 0, SL_URN), closed_us, &cleared, reterr);
+	if (err == OC_OK && s->kept.open) {
+		char print[64];
+
+		/* What it had said of its last samples nobody can take back any more. */
+		snprintf(print, sizeof(print), "series:%016llx", (unsigned long long)s->series_id);
+		err = signal_clear(pg, s->tenant_id, print, closed_us, NULL, reterr);
+		s->kept.open = err != OC_OK;
+	}
 	if (err == OC_OK) {
 		s->kept.silent = SILENCE_USUAL;
 		s->dirty = true;

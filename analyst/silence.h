@@ -5,7 +5,7 @@
  * the telemetry that broke. After a day it is the new usual. Calls between services are not held to come regularly. */
 #pragma once
 #include "analyst/watched.h"
-#include "store/signal.h"
+#include "store/detector.h"
 
 /* Looks at all of the table's series as of closed_us, the last bucket that is over; ret_raised is added to. */
 MUST_CHECK enum oc_err silence_pass(struct watched *table, size_t size, struct pg *pg, int64_t closed_us,

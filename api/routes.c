@@ -4,22 +4,23 @@
 #include "base/mem.h"
 #include "base/uuid.h"
 
-#define REQUEST_OF(name)        REQUEST_##name
-#define REQUEST_NONE            NULL
-#define REQUEST_RAW             NULL
-#define REQUEST_case_create     &fields_case_create
-#define REQUEST_case_transition &fields_case_transition
-#define REQUEST_case_answer     &fields_case_answer
-#define REQUEST_plan_generate   &fields_plan_generate
-#define REQUEST_gate_eval       &fields_gate_eval
-#define REQUEST_adapter_exec    &fields_adapter_exec
-#define REQUEST_verify_run      &fields_verify_run
-#define REQUEST_tenant_create   &fields_tenant_create
-#define REQUEST_token_create    &fields_token_create
-#define REQUEST_dead_replay     &fields_dead_replay
-#define REQUEST_kb_put          &fields_kb_put
-#define REQUEST_kb_decide       &fields_kb_decide
-#define REQUEST_kb_embed        &fields_kb_embed
+#define REQUEST_OF(name)         REQUEST_##name
+#define REQUEST_NONE             NULL
+#define REQUEST_RAW              NULL
+#define REQUEST_case_create      &fields_case_create
+#define REQUEST_case_transition  &fields_case_transition
+#define REQUEST_case_answer      &fields_case_answer
+#define REQUEST_plan_generate    &fields_plan_generate
+#define REQUEST_gate_eval        &fields_gate_eval
+#define REQUEST_adapter_exec     &fields_adapter_exec
+#define REQUEST_verify_run       &fields_verify_run
+#define REQUEST_maintenance_post &fields_maintenance_post
+#define REQUEST_tenant_create    &fields_tenant_create
+#define REQUEST_token_create     &fields_token_create
+#define REQUEST_dead_replay      &fields_dead_replay
+#define REQUEST_kb_put           &fields_kb_put
+#define REQUEST_kb_decide        &fields_kb_decide
+#define REQUEST_kb_embed         &fields_kb_embed
 
 const struct route routes[] = {
 #define ROUTE(method, path, roles, tenant, key, max, handler, request, answer, summary, help)         \

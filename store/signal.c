@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #define AT(n) "to_timestamp(" n "::bigint / 1000000.0)"
+/* What is measured here; other people's alerts have been grouped by whoever sent them. */
+#define OURS  "'analyst', 'slo'"
 
 static const char sql_raise[] =
 	"WITH s AS (INSERT INTO signal (tenant_id, fingerprint, source, kind, resource, title, summary, severity, labels, evidence,"
@@ -25,19 +27,55 @@ static const char sql_clear[] = "UPDATE signal SET status = 'cleared', cleared_a
 	      " WHERE tenant_id = $1::bigint AND fingerprint = $2 AND status = 'open' AND first_at <= " AT(
 		      "$3");
 
+/* A calls or needs b: measured within the hour, or as the topology has it. Arguments: tenant, ids of resources, now. */
+#define CALLS(t, a, b, now)                                                                                   \
+	"(EXISTS (SELECT FROM service_call_5m cc WHERE cc.tenant_id = " t " AND cc.src_resource_id = " a      \
+	" AND cc.dst_resource_id = " b " AND cc.bucket > " AT(                                                \
+		now) " - interval '1 hour') OR EXISTS (SELECT FROM topo_edge_time ee WHERE ee.tenant_id = " t \
+		     " AND ee.src_resource_id = " a " AND ee.dst_resource_id = " b                            \
+		     " AND ee.valid @> " AT(now) "))"
+
+/* What is known of the resource goes into the case below the signal's own labels: runbooks find there what to do. */
+#define KNOWN_LABELS                                                                                                                \
+	"((coalesce((SELECT jsonb_object_agg(k, v) FROM (SELECT k, v FROM jsonb_each(r.labels) AS x (k, v) WHERE"                   \
+	" jsonb_typeof(v) = 'string' AND length(v #>> '{}') <= 256 AND length(k) <= 64 ORDER BY k LIMIT 32) y), '{}') || s.labels)" \
+	" - 'storm')::text"
+
+/* Where a caller's signal is still in its debounce, its callee's waits: the end nearer to the customer opens the case. */
 const char SQL_SIGNAL_DUE[] =
-	"SELECT s.signal_id, s.tenant_id, t.code, s.fingerprint, s.title, s.summary, s.severity, s.labels::text, s.evidence::text,"
+	"SELECT s.signal_id, s.tenant_id, t.code, s.fingerprint, s.title, s.summary, s.severity, " KNOWN_LABELS
+	", s.evidence::text,"
 	" s.source, s.resource, c.id, c.status <> 'CLOSED', (extract(epoch FROM c.closed_at) * 1000000)::bigint"
-	" FROM signal s JOIN dim_tenant t ON t.tenant_id = s.tenant_id AND t.disabled_at IS NULL LEFT JOIN LATERAL ("
+	" FROM signal s JOIN dim_tenant t ON t.tenant_id = s.tenant_id AND t.disabled_at IS NULL"
+	" LEFT JOIN dim_resource r ON r.tenant_id = s.tenant_id AND r.urn = s.resource LEFT JOIN LATERAL ("
 	" SELECT coalesce(oc.parent_id, oc.id) AS root FROM signal o JOIN ops_case oc ON oc.tenant_id = o.tenant_id AND oc.id = o.case_id"
 	" WHERE o.tenant_id = s.tenant_id AND o.fingerprint = s.fingerprint AND o.case_id IS NOT NULL AND o.signal_id <> s.signal_id"
 	" ORDER BY o.first_at DESC LIMIT 1) e ON true"
 	" LEFT JOIN ops_case c ON c.tenant_id = s.tenant_id AND c.id = e.root"
-	" WHERE s.status = 'open' AND s.case_id IS NULL AND s.ready_at <= " AT(
-		"$1") " AND s.confidence >= $2::float8"
-		      " AND NOT EXISTS (SELECT FROM maintenance_window m WHERE m.tenant_id = s.tenant_id AND m.starts_at <= " AT(
-			      "$1") " AND m.ends_at > " AT("$1") " AND s.labels @> m.labels)"
-								 " ORDER BY s.tenant_id, s.ready_at, s.signal_id LIMIT $3::int";
+	" LEFT JOIN LATERAL (SELECT bool_or(o.ready_at > " AT(
+		"$1") ") AS waits, true AS called FROM signal o JOIN dim_resource q ON"
+		      " q.tenant_id = o.tenant_id AND q.urn = o.resource WHERE o.tenant_id = s.tenant_id AND o.status = 'open' AND o.case_id IS NULL"
+		      " AND o.resource <> s.resource AND o.confidence >= $2::float8 AND " CALLS(
+			      "s.tenant_id", "q.resource_id", "r.resource_id",
+			      "$1") " HAVING count(*) > 0) up ON s.source IN (" OURS ")"
+				    " WHERE s.status = 'open' AND s.case_id IS NULL AND s.ready_at <= " AT(
+					    "$1") " AND s.confidence >= $2::float8 AND up.waits IS NOT TRUE"
+						  " AND NOT EXISTS (SELECT FROM maintenance_window m WHERE m.tenant_id = s.tenant_id AND m.starts_at <= " AT(
+							  "$1") " AND m.ends_at > " AT("$1") " AND s.labels @> m.labels)"
+											     " ORDER BY s.tenant_id, up.called NULLS FIRST, s.ready_at, s.signal_id LIMIT $3::int";
+
+/* The oldest: later ones would have joined it, too. */
+const char SQL_SIGNAL_NEAR[] =
+	"SELECT c.id FROM signal s JOIN dim_resource r ON r.tenant_id = s.tenant_id AND r.urn = s.resource"
+	" JOIN signal o ON o.tenant_id = s.tenant_id AND o.case_id IS NOT NULL AND o.source IN (" OURS ")"
+	" JOIN ops_case c ON c.tenant_id = o.tenant_id AND c.id = o.case_id AND c.status <> 'CLOSED' AND c.opened_by = 'service:analyst'"
+	" AND c.created_at > " AT(
+		"$3") " - make_interval(secs => $4::int) JOIN dim_resource q ON q.tenant_id = o.tenant_id AND q.urn = o.resource"
+		      " WHERE s.tenant_id = $1::bigint AND s.signal_id = $2::uuid AND s.source IN (" OURS
+		      ") AND (q.resource_id = r.resource_id OR " CALLS(
+			      "s.tenant_id", "q.resource_id", "r.resource_id",
+			      "$3") " OR " CALLS("s.tenant_id", "r.resource_id", "q.resource_id",
+						 "$3") ") ORDER BY c.created_at, c.id LIMIT 1";
 
 const char SQL_SIGNAL_STORM[] =
 	"SELECT (SELECT count(*) FROM signal s JOIN ops_case c ON c.tenant_id = s.tenant_id AND c.id = s.case_id WHERE s.tenant_id ="

@@ -46,6 +46,9 @@ enum signal_col {
 	SG_EARLIER_OPEN,
 	SG_EARLIER_CLOSED_US
 };
+/* $1 tenant, $2 signal, $3 now, $4 seconds: the case that was opened within them by a signal of detectors or objectives at the same resource, or at
+ * one that calls it or that it calls; no row: none is open. */
+extern const char SQL_SIGNAL_NEAR[];
 /* $1 tenant, $2 now, $3 seconds: how many signals became cases in that time, and the open storm parent or NULL. */
 extern const char SQL_SIGNAL_STORM[];
 /* $1 tenant, $2 signal, $3 case: the case and its event are attached. */

@@ -141,6 +141,17 @@ static options close_options = {
 	OPT_IF,
 	END,
 };
+static options maintenance_options = {
+	{ "minutes", "N",          "how long; 60"                                       },
+	{ "from",    "TIME",       "2026-01-02T03:04:05Z; now by default"               },
+	{ "to",      "TIME",       "instead of --minutes"                               },
+	{ "label",   "NAME=VALUE", "that a signal has to carry; may come several times" },
+	END,
+};
+static options past_options = {
+	{ "past", NULL, "also those that are over" },
+        END
+};
 static options plan_options = {
 	{ "template", "RUNBOOK",    "the runbook; the planner chooses by default" },
 	{ "param",    "NAME=VALUE", "a parameter of it; may come several times"   },
@@ -315,8 +326,6 @@ const struct cli_command cli_commands[] = {
          "the case told afterwards, in Markdown: timeline, cause, evidence, actions, verdict, follow-ups", "Made from the case's rows alone; no model is asked.", report_options, 0 },
 	{ "case story", "ID", cli_case_story, "signals, changes, logs and actions around it, in order", NULL,
          NULL, 0 },
-	{ "case story", "ID", cli_case_story, "signals, changes, logs and actions around it, in order", NULL,
-         NULL, 0 },
 	{ "case approve", "ID", cli_case_approve, "approve what the gate asks about; see `opscase gate show`",
          "Needs the token of an approver who neither opened the case nor wrote the plan: --as approver.", answer_options, 0 },
 	{ "case reject", "ID", cli_case_reject, "say no, with a --reason", NULL, answer_options, 0 },
@@ -341,6 +350,13 @@ const struct cli_command cli_commands[] = {
 	{ "gate show", "ID", cli_gate_show,
          "the approval card: what would be done, to what, how it is taken back", NULL, NULL, 0 },
 
+	{ "maintenance add", "REASON", cli_maintenance_add, "signals open no case for a while",
+         "Of signals that carry all of the labels; of every signal without any. They are kept and shown, and those that last longer than it open\n"
+	  "a case when it is over.", maintenance_options, 0 },
+	{ "maintenance list", "", cli_maintenance_list, "the windows that are not over", NULL, past_options,
+         0 },
+	{ "maintenance end", "ID", cli_maintenance_end, "end one now; one that has not begun is taken away",
+         NULL, NULL, 0 },
 	{ "slo lint", "FILE...", cli_slo_lint, "what is wrong with OpenSLO or sloth files", NULL, NULL,
          CLI_LOCAL },
 	{ "slo status", "", cli_slo_status, "error budgets and how fast they burn", NULL, NULL, 0 },

@@ -1271,6 +1271,79 @@ static void tenants_do_not_see_each_other(void **state)
 	assert_int_equal(count("SELECT version FROM ops_case WHERE id = $1::uuid", id), 1);
 }
 
+static void a_maintenance_window_is_opened_seen_and_ended_by_its_tenant(void **state)
+{
+	static const char *const bad[] = {
+		"{\"reason\":\"x\"}",
+		"{\"reason\":\"x\",\"for_s\":60,\"ends_at\":\"2099-01-01T00:00:00Z\"}",
+		"{\"reason\":\"x\",\"ends_at\":\"yesterday\"}",
+		"{\"reason\":\"x\",\"ends_at\":\"2001-01-01T00:00:00Z\"}",
+		"{\"reason\":\"x\",\"starts_at\":\"2099-01-01T00:00:00Z\",\"ends_at\":\"2098-12-31T00:00:00Z\"}",
+		"{\"reason\":\"x\",\"starts_at\":\"2098-01-01T00:00:00Z\",\"ends_at\":\"2099-12-31T00:00:00Z\"}",
+		"{\"reason\":\"x\",\"for_s\":60,\"labels\":{\"service\":7}}",
+		"{\"for_s\":60}",
+	};
+	AUTO(str) char *now = NULL, *later = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		AUTO_GOT g = call(oper, "POST", "/maintenance", bad[i], NULL);
+
+		is_problem(&g, 422);
+	}
+	{
+		AUTO_GOT no = call(viewer, "POST", "/maintenance", "{\"reason\":\"x\",\"for_s\":60}", NULL);
+		AUTO_GOT g =
+			call(oper, "POST", "/maintenance",
+			     "{\"reason\":\"moving house\",\"for_s\":600,\"labels\":{\"service\":\"cart\"}}",
+			     WITH("Idempotency-Key: mw1"));
+		AUTO_GOT again =
+			call(oper, "POST", "/maintenance",
+			     "{\"reason\":\"moving house\",\"for_s\":600,\"labels\":{\"service\":\"cart\"}}",
+			     WITH("Idempotency-Key: mw1"));
+		AUTO_GOT future =
+			call(oper, "POST", "/maintenance",
+			     "{\"reason\":\"some day\",\"starts_at\":\"2099-01-01T00:00:00Z\",\"for_s\":60}",
+			     NULL);
+
+		is_problem(&no, 403);
+		assert_status(g, 201);
+		assert_status(future, 201);
+		assert_string_equal(data(&g, "id"), data(&again, "id"));
+		assert_string_equal(data(&future, "ends_at"), "2099-01-01T00:01:00.000000Z");
+		now = mem_printf("/maintenance/%s", data(&g, "id"));
+		later = mem_printf("/maintenance/%s", data(&future, "id"));
+	}
+	{
+		AUTO_GOT mine = call(viewer, "GET", "/maintenance", NULL, NULL);
+		AUTO_GOT theirs = call(stranger, "GET", "/maintenance?past=true", NULL, NULL);
+		AUTO_GOT end = call(stranger, "DELETE", now, NULL, NULL);
+		const json_t *list = json_object_get(mine.doc, "data"), *first = json_array_get(list, 1);
+
+		assert_int_equal(json_array_size(list), 2);
+		assert_string_equal(json_str(json_array_get(list, 0), "reason"), "some day");
+		assert_false(json_bool_or(json_array_get(list, 0), "active", true));
+		assert_true(json_bool_or(first, "active", false));
+		assert_string_equal(json_str(first, "created_by"), "olga");
+		assert_string_equal(json_str(json_object_get(first, "labels"), "service"), "cart");
+		assert_int_equal(json_array_size(json_object_get(theirs.doc, "data")), 0);
+		is_problem(&end, 404);
+	}
+	{
+		AUTO_GOT end = call(oper, "DELETE", now, NULL, NULL);
+		AUTO_GOT twice = call(oper, "DELETE", now, NULL, NULL);
+		AUTO_GOT gone = call(oper, "DELETE", later, NULL, NULL);
+		AUTO_GOT left = call(oper, "GET", "/maintenance", NULL, NULL);
+		AUTO_GOT past = call(oper, "GET", "/maintenance?past=true", NULL, NULL);
+
+		assert_status(end, 200);
+		is_problem(&twice, 404);
+		assert_status(gone, 200);
+		assert_int_equal(json_array_size(json_object_get(left.doc, "data")), 0);
+		assert_int_equal(json_array_size(json_object_get(past.doc, "data")), 1);
+	}
+}
+
 static void a_token_is_shown_once(void **state)
 {
 	char id[UUID_TEXT];
@@ -1660,6 +1733,7 @@ int main(void)
 		T(without_a_living_token_everything_is_401),
 		T(roles_bound_what_one_may_do),
 		T(tenants_do_not_see_each_other),
+		T(a_maintenance_window_is_opened_seen_and_ended_by_its_tenant),
 		T(a_token_is_shown_once),
 		T(the_service_says_how_it_is_to_everybody),
 		T(bodies_that_are_no_request_get_a_clear_error),

@@ -10,7 +10,7 @@
 #define S INT64_C(1000000)
 
 static int64_t now_us;
-static const struct opener_config config = {
+static struct opener_config config = {
 	.least_confidence = 0.5, .storm_signals = 4, .storm_s = 300, .follow_s = 3600
 };
 
@@ -77,6 +77,7 @@ static int fresh(void **state)
 		"UPDATE ops_case SET status = 'CLOSED', resolution = 'cancelled', closed_at = now() - interval '1 day',"
 		" created_at = created_at - interval '2 days', park_reason = NULL WHERE status <> 'CLOSED';"
 		"UPDATE ops_case SET created_at = created_at - interval '2 days'");
+	config.storm_signals = 4;
 	now_us = clock_wall_us();
 	return 0;
 }
@@ -250,6 +251,98 @@ static void maintenance_holds_only_the_signals_that_it_names(void **state)
 	assert_string_equal(held, "");
 	/* Still there when the window is over: now it is a case. */
 	assert_int_equal(pass(now_us + 700 * S).opened, 1);
+}
+
+static void raise_of(const char *fingerprint, const char *source, const char *urn, int debounce_s,
+		     int64_t at_us)
+{
+	AUTO(json) json_t *labels = json_pack("{s:s, s:s}", "resource", urn, "metric", "http.latency_ms");
+	struct oc_fail why = { 0 };
+
+	if (signal_raise(pg, tenant,
+			 &(struct signal_new){ .fingerprint = fingerprint,
+					       .source = source,
+					       .kind = "anomaly",
+					       .title = fingerprint,
+					       .resource = urn,
+					       .severity = "ERROR",
+					       .labels = labels,
+					       .confidence = .9,
+					       .at_us = at_us,
+					       .debounce_s = debounce_s },
+			 NULL, &why) != OC_OK)
+		fail_msg("%s", why.text);
+}
+
+/* web calls shop, shop calls shop-blue; other is called by nobody. shop is known to be behind a gateway. */
+static void little_site(void)
+{
+	AUTO(str)
+	char *sql = mem_printf(
+		"INSERT INTO dim_resource (tenant_id, urn, type, name, labels) SELECT %lld, 'urn:svc:' || n, 'svc', n, '{}' FROM unnest("
+		"ARRAY['site-web', 'site-shop', 'site-blue', 'site-other']) n ON CONFLICT DO NOTHING;"
+		"UPDATE dim_resource SET labels = '{\"gateway\":\"edge\",\"metric\":\"not this\",\"storm\":\"true\",\"n\":7}' WHERE urn ="
+		" 'urn:svc:site-shop';"
+		"INSERT INTO service_call_5m (bucket, tenant_id, src_resource_id, dst_resource_id, err_rate, p95_ms, count, errors)"
+		" SELECT to_timestamp(%lld), a.tenant_id, a.resource_id, b.resource_id, 0, 10, 100, 0 FROM dim_resource a, dim_resource b WHERE"
+		" a.tenant_id = %lld AND b.tenant_id = %lld AND (a.urn, b.urn) IN (('urn:svc:site-web', 'urn:svc:site-shop'),"
+		" ('urn:svc:site-shop', 'urn:svc:site-blue'))",
+		tenant, (long long)(now_us / (300 * S) * 300), tenant, tenant);
+
+	pgtemp_exec(db, sql);
+}
+
+static void what_is_odd_at_both_ends_of_a_call_is_one_case_of_the_caller(void **state)
+{
+	AUTO(str)
+	char *shop = NULL, *blue = NULL, *second = NULL, *other = NULL, *alert = NULL, *late = NULL,
+	     *resource = NULL, *status = NULL;
+	struct opener_done done;
+
+	(void)state;
+	config.storm_signals = 10;
+	little_site();
+	/* The callee is ready first, and waits for its caller's debounce. */
+	raise_of("blue-latency", "analyst", "urn:svc:site-blue", 0, now_us);
+	raise_of("shop-latency", "analyst", "urn:svc:site-shop", 5, now_us);
+	done = pass(now_us + S);
+	assert_int_equal(done.opened + done.joined, 0);
+	raise_of("shop-errors", "slo", "urn:svc:site-shop", 5, now_us);
+	done = pass(now_us + 6 * S);
+	assert_int_equal(done.opened, 1);
+	assert_int_equal(done.joined, 2);
+	shop = case_of("shop-latency");
+	blue = case_of("blue-latency");
+	second = case_of("shop-errors");
+	assert_string_equal(shop, blue);
+	assert_string_equal(shop, second);
+	/* It knows of its resource what is known; what the signal says goes first, and only a storm is one. */
+	resource = one(
+		"SELECT concat_ws(' ', labels->>'resource', labels->>'gateway', labels->>'metric', labels->>'storm', labels->>'n')"
+		" FROM case_body WHERE case_id = $1::uuid",
+		shop);
+	assert_string_equal(resource, "urn:svc:site-shop edge http.latency_ms");
+	/* Far away, or said by somebody else, is a case of its own. */
+	raise_of("other-latency", "analyst", "urn:svc:site-other", 0, now_us + 7 * S);
+	raise_of("shop-alert", "alertmanager", "urn:svc:site-shop", 0, now_us + 7 * S);
+	assert_int_equal(pass(now_us + 8 * S).opened, 2);
+	other = case_of("other-latency");
+	alert = case_of("shop-alert");
+	assert_string_not_equal(other, shop);
+	assert_string_not_equal(alert, shop);
+	/* All of its signals have to end. */
+	end("shop-latency", now_us + 9 * S);
+	end("shop-errors", now_us + 9 * S);
+	assert_int_equal(pass(now_us + 10 * S).cleared, 0);
+	end("blue-latency", now_us + 11 * S);
+	assert_int_equal(pass(now_us + 12 * S).cleared, 1);
+	status = status_of(shop);
+	assert_string_equal(status, "CLOSED resolved_by_itself");
+	/* A closed case takes nothing in. */
+	raise_of("web-latency", "analyst", "urn:svc:site-web", 0, now_us + 13 * S);
+	assert_int_equal(pass(now_us + 14 * S).opened, 1);
+	late = case_of("web-latency");
+	assert_string_not_equal(late, shop);
 }
 
 static void a_crash_between_opening_and_remembering_opens_no_second_case(void **state)
@@ -693,6 +786,7 @@ int main(void)
 		cmocka_unit_test_setup(log_patterns_that_are_new_surge_or_vanish_are_told_and_end, fresh),
 		cmocka_unit_test_setup(the_story_of_a_case_is_one_list_in_the_order_of_time, fresh),
 		cmocka_unit_test_setup(an_objective_that_burns_is_a_case_and_its_state_is_shown, fresh),
+		cmocka_unit_test_setup(what_is_odd_at_both_ends_of_a_call_is_one_case_of_the_caller, fresh),
 		cmocka_unit_test_setup(a_crash_between_opening_and_remembering_opens_no_second_case, fresh),
 	};
 
